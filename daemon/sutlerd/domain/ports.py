@@ -1,0 +1,18 @@
+"""What the core needs of the outside world, as small protocols."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Three clocks that are never mixed: intervals, leases, calendar."""
+
+    def monotonic_s(self) -> float:
+        """Seconds that never go back and stand still while the machine sleeps."""
+
+    def boottime_s(self) -> float:
+        """Seconds since boot, sleep included."""
+
+    def unix_s(self) -> float:
+        """Wall-clock seconds since 1970; may jump either way."""
