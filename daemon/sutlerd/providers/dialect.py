@@ -11,7 +11,7 @@ Limits against hostile replies that dialects keep are here too, so that all keep
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sutlerd.domain.call import ChatRequest, EmbedRequest
@@ -50,7 +50,7 @@ class ModelTraits:
     their hidden text in the output limit.
     """
 
-    capabilities: Capabilities = Capabilities()
+    capabilities: Capabilities = field(default_factory=Capabilities)
     drops: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()
     system_role: str = "system"

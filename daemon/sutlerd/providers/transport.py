@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 #: Names, TCP, proxy and TLS together.
 CONNECT_LIMIT_S = 5.0
@@ -89,7 +89,7 @@ class Transport(Protocol):
     Entered once; loads nothing heavy and contacts nobody before its first request.
     """
 
-    async def __aenter__(self) -> Transport: ...
+    async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *_: object) -> None: ...
 
