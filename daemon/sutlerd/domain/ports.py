@@ -16,3 +16,9 @@ class Clock(Protocol):
 
     def unix_s(self) -> float:
         """Wall-clock seconds since 1970; may jump either way."""
+
+
+class EventLog(Protocol):
+    """Where events are told. Never blocks, never raises; values are masked and escaped."""
+
+    def event(self, level: str, name: str, /, **fields: object) -> None: ...

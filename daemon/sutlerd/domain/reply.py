@@ -74,7 +74,8 @@ class Reply:
     """A whole answer of a model.
 
     ``finish_reason`` is one of ``stop``, ``length``, ``tool_calls``, ``content_filter``;
-    the provider's own word, if it was another one, is in ``raw_finish_reason``.
+    a word of the provider's that no dialect knows becomes ``stop``, and stands in
+    ``raw_finish_reason``, which is ``None`` for all known words.
     ``model`` is the one that served, ``provider`` the configured endpoint's name.
     """
 

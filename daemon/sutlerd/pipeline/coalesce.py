@@ -1,0 +1,135 @@
+"""Single-flight: identical cacheable calls under way at once share one flight.
+
+The daemon owns a flight, not any of its followers: it ends when it has an outcome, and is
+cancelled only when its last follower has left. Late joiners get what was already sent, then
+follow. Nothing here awaits; who runs the flight is told to stop by ``cancel``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from sutlerd.domain.errors import CallError, Overloaded
+from sutlerd.pipeline.idempotency import Asked
+from sutlerd.pipeline.result import Answer
+
+MAX_FOLLOWERS = 65_536
+
+
+class Follower(Protocol):
+    """One call that waits for a flight's outcome. Called back at most once with an outcome."""
+
+    deadline_s: float
+    wants_pieces: bool
+
+    def on_pieces(self, pieces: Sequence[bytes]) -> None: ...
+
+    def on_answer(self, answer: Answer, *, coalesced: bool) -> None: ...
+
+    def on_error(self, error: CallError) -> None: ...
+
+
+class Flight:
+    """One shared call under way. ``key`` is ``None`` for one that nobody may join.
+
+    ``asked`` lists the requests with an id that this flight will answer.
+    """
+
+    __slots__ = (
+        "_cancel", "_done", "_flights", "_followers", "asked", "key", "opener", "pieces", "stores"
+    )
+
+    def __init__(self, flights: Flights, key: bytes | None) -> None:
+        self._flights = flights
+        self._followers: dict[Follower, None] = {}
+        self._cancel: Callable[[], object] | None = None
+        self._done = False
+        self.key = key
+        self.opener: Follower | None = None
+        self.pieces: list[bytes] = []
+        self.asked: list[Asked] = []
+        self.stores = False
+
+    @property
+    def followers(self) -> int:
+        return len(self._followers)
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether a follower was given a piece: from then on nothing is tried again."""
+        return bool(self.pieces)
+
+    def runs_with(self, cancel: Callable[[], object]) -> None:
+        """Tell how to stop whoever runs this flight."""
+        self._cancel = cancel
+
+    def latest_deadline_s(self) -> float:
+        """Give the end of the most patient follower's time."""
+        return max((follower.deadline_s for follower in self._followers), default=0.0)
+
+    def join(self, follower: Follower, *, stores: bool) -> None:
+        if len(self._followers) >= MAX_FOLLOWERS:
+            raise Overloaded("too many calls wait for this same answer", retry_after_s=1.0)
+        if self.opener is None:
+            self.opener = follower
+        self._followers[follower] = None
+        self.stores = self.stores or stores
+        if follower.wants_pieces and self.pieces:
+            follower.on_pieces(self.pieces)
+
+    def leave(self, follower: Follower) -> None:
+        """Let one go, for whatever reason; the last one to leave ends the flight."""
+        self._followers.pop(follower, None)
+        if not self._followers and not self._done:
+            self._close()
+            if self._cancel is not None:
+                self._cancel()
+
+    def publish(self, pieces: Sequence[bytes]) -> None:
+        """Pass on what one read of the provider brought."""
+        self.pieces.extend(pieces)
+        for follower in list(self._followers):
+            if follower.wants_pieces:
+                follower.on_pieces(pieces)
+
+    def finish(self, answer: Answer) -> None:
+        for follower in self._close():
+            if follower.wants_pieces and not self.pieces:
+                follower.on_pieces(answer.pieces())
+            follower.on_answer(answer, coalesced=follower is not self.opener)
+
+    def fail(self, error: CallError) -> None:
+        for follower in self._close():
+            follower.on_error(error)
+
+    def _close(self) -> list[Follower]:
+        self._done = True
+        self._flights.forget(self)
+        followers = list(self._followers)
+        self._followers.clear()
+        return followers
+
+
+class Flights:
+    """All flights under way, by the key under which others may join them."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[bytes, Flight] = {}
+        self.joined_count = 0
+        self.open_count = 0
+
+    def open(self, key: bytes | None) -> Flight:
+        flight = Flight(self, key)
+        if key is not None:
+            self._by_key[key] = flight
+        self.open_count += 1
+        return flight
+
+    def under_way(self, key: bytes) -> Flight | None:
+        return self._by_key.get(key)
+
+    def forget(self, flight: Flight) -> None:
+        self.open_count -= 1
+        if flight.key is not None and self._by_key.get(flight.key) is flight:
+            del self._by_key[flight.key]

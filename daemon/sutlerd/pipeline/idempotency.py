@@ -1,0 +1,61 @@
+"""A request under an id that was used before is answered as it was then, for a day.
+
+Records live in the local store, bounded like everything there. An answer that is in the
+cache is only pointed to. What cost nothing, a cache hit, leaves no record: asking again
+costs nothing either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sutlerd.cache.contract import Store
+from sutlerd.domain.errors import InvalidParams
+
+KEPT_S = 24 * 3600.0
+_POINTS = b"\x01"
+_HOLDS = b"\x00"
+_HASH_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request a caller gave an id to; ``request_hash`` is the key of what was asked."""
+
+    uid: int
+    request_id: str
+    request_hash: bytes
+
+    @property
+    def record_key(self) -> bytes:
+        return b"idem:%d:%b" % (self.uid, self.request_id.encode())
+
+
+class RequestLog:
+    """Answers by (uid, request id)."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def answer_to(self, asked: Asked) -> bytes | None:
+        """Give the answer given before. Raises ``InvalidParams`` if it was another request."""
+        record = self._store.get(asked.record_key)
+        if record is None:
+            return None
+        if record[:_HASH_BYTES] != asked.request_hash:
+            raise reused(asked.request_id)
+        rest = record[_HASH_BYTES + 1 :]
+        return self._store.get(rest) if record[_HASH_BYTES : _HASH_BYTES + 1] == _POINTS else rest
+
+    def keep(self, asked: Asked, *, payload: bytes, stored_under: bytes | None) -> None:
+        """Note an answer; ``stored_under`` is its key in the cache, if it is there."""
+        rest = _HOLDS + payload if stored_under is None else _POINTS + stored_under
+        self._store.put(
+            asked.record_key, asked.request_hash + rest, scope=f"idem:{asked.uid}", ttl_s=KEPT_S
+        )
+
+
+def reused(request_id: str) -> InvalidParams:
+    return InvalidParams(
+        f"params.request_id: {request_id} was used for another request; give each its own"
+    )

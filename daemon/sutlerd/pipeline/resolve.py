@@ -1,0 +1,241 @@
+"""From parameters and caller to a call with nothing left to look up.
+
+Every refusal that costs nothing is born here: shape, names, routes, what the first model
+cannot honour. Synchronous and without a clock of its own; the result says where to go,
+until when, and under which key the answer is stored.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sutlerd.cache.fingerprint import fingerprint
+from sutlerd.config.schema import LlmConfig
+from sutlerd.domain.call import CacheMode, Call, ChatRequest, Labels, Route
+from sutlerd.domain.caller import Caller
+from sutlerd.domain.errors import InvalidParams
+from sutlerd.pipeline.messages import check_messages
+from sutlerd.pipeline.params import ChatParams, CompleteParams, Options, parse
+from sutlerd.pipeline.route import Router
+from sutlerd.providers.contract import BuiltRequest, Provider
+
+#: Fields of ``extra`` that would change what is paid, who answers or how much: they have
+#: parameters of their own, which are counted.
+FORBIDDEN_EXTRA = frozenset(
+    {
+        "api_key", "base_url", "best_of", "echo", "extra_body", "extra_headers", "extra_query",
+        "format", "function_call", "functions", "headers", "input", "instructions", "max_output_tokens",
+        "max_completion_tokens", "max_new_tokens", "max_tokens", "messages", "model", "models", "n",
+        "n_predict", "n_probs", "num_predict", "options", "previous_response_id", "prompt", "provider",
+        "response_format", "route", "service_tier", "speed", "stream", "stream_options", "system",
+        "tool_choice", "tools", "transforms",
+    }
+)
+_LABELS = ("component", "project", "rank")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A call, its request in the first route's spelling, and the key of its answer."""
+
+    call: Call
+    built: BuiltRequest
+    key: bytes
+
+
+class Resolver:
+    """Knows the configuration's names and defaults; ``provider_named`` finds a provider."""
+
+    def __init__(
+        self,
+        *,
+        llm: LlmConfig,
+        router: Router,
+        provider_named: Callable[[str], Provider],
+        instance: str,
+    ) -> None:
+        self._llm = llm
+        self._router = router
+        self._provider_named = provider_named
+        self._instance = instance
+        self._numbers = itertools.count(1)
+
+    def reply_call(
+        self, method: str, params: Mapping[str, Any], caller: Caller, *, now_s: float
+    ) -> Resolved:
+        """Resolve ``complete`` or ``chat``. Raises ``InvalidParams``."""
+        options: CompleteParams | ChatParams
+        if method == "chat":
+            options = parse(ChatParams, params)
+            raw = _from_prompt(options.prompt, options.system)
+        else:
+            options = parse(CompleteParams, params)
+            raw = _messages_of(options)
+        messages, problems = check_messages(raw)
+        request = self._chat_request(options, messages, problems)
+        if problems:
+            raise InvalidParams(problems)
+        routes = self._router.chain(
+            model=options.model, provider=options.provider, fallback=options.fallback
+        )
+        built = self._provider_named(routes[0].provider).build_chat(request, routes[0].model)
+        call = self._call(options, caller, request, routes, now_s)
+        return Resolved(call=call, built=built, key=self.key(call, routes[0], built))
+
+    def key(self, call: Call, route: Route, built: BuiltRequest) -> bytes:
+        """Give the fingerprint under which this route's answer is stored."""
+        return fingerprint(
+            tenant=self.tenant(call.caller),
+            kind="chat",
+            provider=route.provider,
+            model=built.model,
+            body=built.body,
+            sample=call.sample,
+        )
+
+    def tenant(self, caller: Caller) -> str:
+        """Give the scope whose answers this caller shares."""
+        scope = self._llm.cache.scope
+        if scope == "user":
+            return f"uid:{caller.uid}"
+        return f"gid:{caller.gid}" if scope == "group" else "node"
+
+    def deadline_s(self, timeout_s: float | None, now_s: float) -> float:
+        """Give the monotonic end of a call; a caller's wish is cut to the configured maximum."""
+        llm = self._llm
+        if timeout_s is None:
+            timeout_s = llm.queue_timeout_s + llm.timeout_seconds * (llm.max_retries + 1)
+        return now_s + min(timeout_s, llm.max_timeout_s)
+
+    def request_id(self, given: str | None) -> str:
+        return given or f"{self._instance}-{next(self._numbers)}"
+
+    def ttl_s(self, wanted_s: float | None) -> float:
+        cache = self._llm.cache
+        return min(cache.ttl_seconds if wanted_s is None else wanted_s, cache.max_ttl_s)
+
+    def _call(
+        self,
+        options: Options,
+        caller: Caller,
+        request: ChatRequest,
+        routes: tuple[Route, ...],
+        now_s: float,
+    ) -> Call:
+        repeatable = (
+            options.temperature is None
+            or options.temperature <= self._llm.cacheable_temperature
+            or options.sample is not None
+        )
+        mode = CacheMode(options.cache or "on")
+        if not self._llm.cache.enabled and mode is not CacheMode.ONLY:
+            mode = CacheMode.OFF
+        return Call(
+            request_id=self.request_id(options.request_id),
+            caller=caller,
+            request=request,
+            routes=routes,
+            deadline_s=self.deadline_s(options.timeout_s, now_s),
+            lane=options.lane,
+            labels=read_labels(options.labels),
+            cache_mode=mode,
+            cacheable=mode is not CacheMode.OFF and (repeatable or options.cache is not None),
+            cache_ttl_s=self.ttl_s(options.cache_ttl_s),
+            sample=options.sample or 0,
+            stream=options.stream,
+            idempotent=options.request_id is not None,
+        )
+
+    def _chat_request(
+        self, options: Options, messages: tuple[dict[str, Any], ...], problems: list[str]
+    ) -> ChatRequest:
+        functions, function_call = _functions(options, problems)
+        json_mode, schema = _format(options, problems)
+        max_tokens = options.max_tokens
+        if options.max_completion_tokens is not None:
+            if max_tokens not in (None, options.max_completion_tokens):
+                problems.append("params.max_completion_tokens: differs from max_tokens")
+            max_tokens = options.max_completion_tokens
+        for name in sorted(FORBIDDEN_EXTRA & options.extra.keys()):
+            problems.append(f"params.extra.{name}: sets price, model or length; not allowed here")
+        stop = (options.stop,) if isinstance(options.stop, str) else tuple(options.stop or ())
+        return ChatRequest(
+            messages=messages,
+            max_tokens=self._llm.default_max_tokens if max_tokens is None else max_tokens,
+            temperature=options.temperature,
+            top_p=options.top_p,
+            stop=stop,
+            seed=options.seed,
+            user=options.user,
+            functions=functions,
+            function_call=function_call,
+            parallel_tool_calls=options.parallel_tool_calls,
+            json_mode=json_mode,
+            schema=schema,
+            extra=options.extra,
+        )
+
+
+def read_labels(labels: Mapping[str, str | int]) -> Labels:
+    named = {name: str(labels[name]) for name in _LABELS if name in labels}
+    others = tuple(
+        (name, str(value)) for name, value in sorted(labels.items()) if name not in _LABELS
+    )
+    return Labels(**named, others=others)
+
+
+def _messages_of(options: CompleteParams) -> list[dict[str, Any]]:
+    if (options.messages is None) == (options.prompt is None):
+        raise InvalidParams("params: give either messages or prompt")
+    if options.prompt is not None:
+        return _from_prompt(options.prompt, options.system)
+    assert options.messages is not None
+    if options.system is not None:
+        return [{"role": "system", "content": options.system}, *options.messages]
+    return options.messages
+
+
+def _from_prompt(prompt: str, system: str | None) -> list[dict[str, Any]]:
+    asked = [{"role": "user", "content": prompt}]
+    return asked if system is None else [{"role": "system", "content": system}, *asked]
+
+
+def _functions(
+    options: Options, problems: list[str]
+) -> tuple[tuple[dict[str, Any], ...], str | dict[str, str] | None]:
+    if options.functions is not None and options.tools is not None:
+        problems.append("params.tools: give either functions or tools")
+    specs = options.functions or [tool.function for tool in options.tools or ()]
+    functions = tuple(spec.model_dump(exclude_none=True) for spec in specs)
+    names = [spec.name for spec in specs]
+    if len(set(names)) < len(names):
+        problems.append("params.functions: two functions have the same name")
+    wanted: Any = options.function_call if options.function_call is not None else options.tool_choice
+    if wanted is None or wanted in ("auto", "none", "required"):
+        choice: str | dict[str, str] | None = wanted
+    else:
+        name = wanted if isinstance(wanted, str) else getattr(wanted, "function", wanted).name
+        choice = {"name": name}
+        if name not in names:
+            problems.append(f"params.function_call: no function is named {name}")
+    if choice is not None and not functions and choice != "none":
+        problems.append("params.function_call: there are no functions to call")
+    return functions, choice
+
+
+def _format(options: Options, problems: list[str]) -> tuple[bool, dict[str, Any] | None]:
+    json_mode, schema = options.json_mode, options.json_schema
+    wanted = options.response_format
+    if wanted is not None and wanted.type == "json_object":
+        json_mode = True
+    elif wanted is not None and wanted.type == "json_schema":
+        if wanted.json_schema is None:
+            problems.append("params.response_format.json_schema: Field required")
+        elif schema is not None:
+            problems.append("params.response_format: give either schema or response_format")
+        else:
+            schema = wanted.json_schema.json_schema
+    return json_mode, schema

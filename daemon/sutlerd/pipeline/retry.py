@@ -1,0 +1,82 @@
+"""After a failed attempt: the same route again, the next one, or the end. Pure.
+
+One layer retries, this one. Never after a piece reached a caller; at most one more try after
+an attempt whose bill nobody knows; a provider's hint is kept to the second, or the route is
+left if the hint passes the caller's time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sutlerd.providers.contract import AttemptFailed, Outcome, Verdict
+
+BACKOFF_FIRST_S = 0.5
+BACKOFF_MAX_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try the same route once more, after a pause."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NextRoute:
+    """Leave this route for the next one of the chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Tell the caller."""
+
+
+Decision = Again | NextRoute | GiveUp
+
+
+def backoff_s(tries: int, *, chance: float) -> float:
+    """Give the pause after the ``tries``-th failure in a row: full jitter, doubling, capped.
+
+    ``chance`` is a random number in [0, 1).
+    """
+    ceiling = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(tries - 1, 10))
+    return ceiling * chance
+
+
+@dataclass(kw_only=True)
+class Effort:
+    """What was tried so far for one flight."""
+
+    attempts_left: int
+    routes_left: int
+    tries_here: int = 0
+    unknown_outcomes: int = 0
+
+    def starts(self) -> None:
+        self.attempts_left -= 1
+        self.tries_here += 1
+
+    def moves_on(self) -> None:
+        self.routes_left -= 1
+        self.tries_here = 0
+
+    def after(
+        self, failure: AttemptFailed, *, was_heard: bool, time_left_s: float, chance: float
+    ) -> Decision:
+        """Decide what follows a failure. ``time_left_s`` is the most patient caller's."""
+        if failure.outcome is Outcome.UNKNOWN:
+            self.unknown_outcomes += 1
+        if was_heard or failure.verdict in (Verdict.REFUSED, Verdict.TOO_LONG):
+            return GiveUp()
+        onward: Decision = NextRoute() if self.routes_left > 0 else GiveUp()
+        if self.attempts_left <= 0 or self.unknown_outcomes > 1:
+            return GiveUp()
+        if failure.verdict in (Verdict.CLOSED, Verdict.MODEL_GONE):
+            return onward
+        if 0 < self.routes_left and self.attempts_left <= self.routes_left:
+            return NextRoute()
+        delay_s = failure.retry_after_s
+        if delay_s is None:
+            delay_s = backoff_s(self.tries_here, chance=chance)
+        return Again(delay_s) if delay_s < time_left_s else onward

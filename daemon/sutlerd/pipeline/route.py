@@ -1,0 +1,136 @@
+"""Which places a call may be answered at: names of the wire into a chain of routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from sutlerd.domain.call import Route
+from sutlerd.domain.errors import InvalidParams
+from sutlerd.pipeline.params import nearest
+
+
+class Listed(Protocol):
+    """What routing needs to know of a provider."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def default_model(self) -> str: ...
+
+    @property
+    def models(self) -> Sequence[str]: ...
+
+
+class Router:
+    """The configured names. ``providers`` are those in service, in configured order.
+
+    ``off`` tells why a configured provider is not in service. ``fallback`` names the
+    providers of the default chain after the first; ``fallback_models`` the model each of
+    them answers with when it is not the first choice.
+    """
+
+    def __init__(
+        self,
+        *,
+        providers: Iterable[Listed],
+        off: dict[str, str],
+        default_provider: str,
+        default_model: str | None,
+        fallback: Sequence[str],
+        fallback_models: dict[str, str],
+        aliases: dict[str, str],
+    ) -> None:
+        self._providers = {provider.name: provider for provider in providers}
+        self._off = off
+        self._default_provider = default_provider
+        self._default_model = default_model
+        self._fallback = fallback
+        self._fallback_models = fallback_models
+        self._aliases = aliases
+
+    def chain(
+        self,
+        *,
+        model: str | None,
+        provider: str | None,
+        fallback: bool | Sequence[str] | None,
+    ) -> tuple[Route, ...]:
+        """Give the routes to try, in order, at least one. Raises ``InvalidParams``."""
+        named = model is not None or provider is not None
+        chain = [self._named(model, provider)] if named else self._default_chain()
+        if fallback is False:
+            del chain[1:]
+        elif fallback is True and named:
+            chain += self._fallback_routes()
+        elif isinstance(fallback, (list, tuple)):
+            chain = chain[:1] + [self._named(route, None) for route in fallback]
+        return tuple(dict.fromkeys(chain))
+
+    def _default_chain(self) -> list[Route]:
+        chain = []
+        first = self._providers.get(self._default_provider)
+        if first is not None:
+            chain.append(Route(provider=first.name, model=self._default_model or first.default_model))
+        chain += self._fallback_routes()
+        if not chain:
+            raise InvalidParams(
+                f"no provider of the default chain is in service: {self._why_off()}"
+            )
+        return chain
+
+    def _fallback_routes(self) -> list[Route]:
+        return [
+            Route(
+                provider=name,
+                model=self._fallback_models.get(name, self._providers[name].default_model),
+            )
+            for name in self._fallback
+            if name in self._providers
+        ]
+
+    def _named(self, model: str | None, provider: str | None) -> Route:
+        if provider is not None:
+            listed = self._in_service(provider)
+            name = model or listed.default_model
+            return Route(provider=provider, model=name.removeprefix(f"{provider}/"))
+        assert model is not None
+        model = self._aliases.get(model, model)
+        if model in self._providers or model in self._off:
+            return Route(provider=model, model=self._in_service(model).default_model)
+        head, slash, rest = model.partition("/")
+        if slash and (head in self._providers or head in self._off):
+            return Route(provider=self._in_service(head).name, model=rest)
+        return self._bare(model)
+
+    def _bare(self, model: str) -> Route:
+        listing = [p.name for p in self._providers.values() if model in p.models]
+        if self._default_provider in listing:
+            return Route(provider=self._default_provider, model=model)
+        if len(listing) == 1:
+            return Route(provider=listing[0], model=model)
+        if listing:
+            choices = ", ".join(f"{name}/{model}" for name in listing)
+            raise InvalidParams(f"params.model: several providers list it; say one of {choices}")
+        default = self._providers.get(self._default_provider)
+        if default is not None and not default.models:
+            return Route(provider=default.name, model=model)
+        known = [m for p in self._providers.values() for m in p.models]
+        near = nearest(model, known + list(self._providers) + list(self._aliases))
+        hint = f"; did you mean {near}?" if near else "; `sutler models` lists what there is"
+        raise InvalidParams(f"params.model: no provider lists {model[:100]!r}{hint}")
+
+    def _in_service(self, name: str) -> Listed:
+        listed = self._providers.get(name)
+        if listed is not None:
+            return listed
+        if name in self._off:
+            raise InvalidParams(f"params: provider {name} is off: {self._off[name]}")
+        near = nearest(name, [*self._providers, *self._off])
+        hint = f"; did you mean {near}?" if near else ""
+        raise InvalidParams(f"params.provider: there is no provider {name[:100]!r}{hint}")
+
+    def _why_off(self) -> str:
+        chain = [self._default_provider, *self._fallback]
+        return "; ".join(f"{name}: {self._off.get(name, 'not configured')}" for name in chain)

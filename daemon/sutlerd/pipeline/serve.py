@@ -1,0 +1,235 @@
+"""The order of all stages of a call for a reply, on one screen.
+
+    resolve -> request log -> cache -> coalesce -> (second tier -> attempts) -> store -> answer
+
+Everything up to coalescing happens at once, without a task: a cached answer is given inside
+the read callback. From there on the flight runs as a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from sutlerd.cache.contract import SecondTier, Store
+from sutlerd.domain.call import CacheMode, Call
+from sutlerd.domain.caller import Caller
+from sutlerd.domain.errors import CacheMiss, CallError, InternalError
+from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.domain.reply import Reply
+from sutlerd.pipeline.attempt import Answered, Attempts
+from sutlerd.pipeline.coalesce import Flight, Flights, Follower
+from sutlerd.pipeline.costs import Costs
+from sutlerd.pipeline.idempotency import Asked, RequestLog, reused
+from sutlerd.pipeline.resolve import Resolved, Resolver
+from sutlerd.pipeline.result import Answer, encode_payload
+
+STORED_FINISHES = ("stop", "tool_calls", "length")
+Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+
+class Pipeline:
+    """Serves calls for replies. Built once; ``spawn`` starts a task that the daemon owns."""
+
+    def __init__(
+        self,
+        *,
+        resolver: Resolver,
+        attempts: Attempts,
+        costs: Costs,
+        store: Store,
+        second_tier: SecondTier | None,
+        flights: Flights,
+        request_log: RequestLog,
+        clock: Clock,
+        log: EventLog,
+        spawn: Spawn,
+    ) -> None:
+        self._resolver = resolver
+        self._attempts = attempts
+        self._costs = costs
+        self._store = store
+        self._second_tier = second_tier
+        self._flights = flights
+        self._request_log = request_log
+        self._under_way: dict[tuple[int, str], tuple[bytes, Flight]] = {}
+        self._clock = clock
+        self._log = log
+        self._spawn = spawn
+
+    def resolve(self, method: str, params: Mapping[str, Any], caller: Caller) -> Resolved:
+        """Turn parameters into a call. Raises ``CallError`` for what can be refused now."""
+        return self._resolver.reply_call(
+            method, params, caller, now_s=self._clock.monotonic_s()
+        )
+
+    def start(self, resolved: Resolved, follower: Follower) -> Flight | None:
+        """Answer from what is known, or join or open a flight, which is returned.
+
+        ``None`` means that the follower has its answer already. Raises ``CallError``.
+        """
+        call = resolved.call
+        flight = self._known_flight(resolved)
+        if flight is None:
+            payload = self._known_answer(resolved)
+            if payload is not None:
+                follower.on_answer(Answer(payload=payload, cached=True), coalesced=False)
+                return None
+            flight = self._joinable_flight(resolved)
+        if flight is None:
+            if call.cache_mode is CacheMode.ONLY:
+                raise CacheMiss("nothing is stored for this request, and cache is 'only'")
+            flight = self._open(resolved, follower)
+        else:
+            self._flights.joined_count += 1
+            flight.join(follower, stores=call.cache_mode.writes)
+        if call.idempotent:
+            flight.asked.append(Asked(call.caller.uid, call.request_id, resolved.key))
+            self._under_way[call.caller.uid, call.request_id] = (resolved.key, flight)
+        return flight
+
+    def leave(self, flight: Flight, follower: Follower, call: Call) -> None:
+        """Take a follower out of its flight, after its answer or before."""
+        flight.leave(follower)
+        self.forget(call)
+
+    def forget(self, call: Call) -> None:
+        if call.idempotent:
+            self._under_way.pop((call.caller.uid, call.request_id), None)
+
+    def _known_flight(self, resolved: Resolved) -> Flight | None:
+        call = resolved.call
+        if not call.idempotent:
+            return None
+        known = self._under_way.get((call.caller.uid, call.request_id))
+        if known is None:
+            return None
+        if known[0] != resolved.key:
+            raise reused(call.request_id)
+        return known[1]
+
+    def _known_answer(self, resolved: Resolved) -> bytes | None:
+        call = resolved.call
+        if call.idempotent:
+            payload = self._request_log.answer_to(
+                Asked(call.caller.uid, call.request_id, resolved.key)
+            )
+            if payload is not None:
+                return payload
+        if call.cacheable and call.cache_mode.reads:
+            return self._store.get(resolved.key)
+        return None
+
+    def _joinable_flight(self, resolved: Resolved) -> Flight | None:
+        call = resolved.call
+        if call.cacheable and call.cache_mode in (CacheMode.ON, CacheMode.READ_ONLY):
+            return self._flights.under_way(resolved.key)
+        return None
+
+    def _open(self, resolved: Resolved, follower: Follower) -> Flight:
+        call = resolved.call
+        shared = call.cacheable and call.cache_mode in (CacheMode.ON, CacheMode.READ_ONLY)
+        flight = self._flights.open(resolved.key if shared else None)
+        flight.join(follower, stores=call.cache_mode.writes)
+        task = self._spawn(self._fly(flight, resolved), f"flight {call.request_id}")
+        flight.runs_with(task.cancel)
+        return flight
+
+    async def _fly(self, flight: Flight, resolved: Resolved) -> None:
+        call = resolved.call
+        started_s = self._clock.monotonic_s()
+        try:
+            answer = await self._from_second_tier(resolved)
+            if answer is None:
+                answered = await self._attempts.answer(flight, resolved)
+                answer = self._keep(flight, resolved, answered)
+                self._log_call(call, started_s, answered=answered, answer=answer)
+        except CallError as error:
+            self._log_call(call, started_s, error=error)
+            flight.fail(error)
+        except asyncio.CancelledError:
+            self._log_call(call, started_s)
+            raise
+        except BaseException as error:
+            # A bug of ours must not leave callers waiting; the task's group hears of it too.
+            flight.fail(InternalError(f"{type(error).__name__}: see the log for this request"))
+            raise
+        else:
+            flight.finish(answer)
+
+    async def _from_second_tier(self, resolved: Resolved) -> Answer | None:
+        call = resolved.call
+        if self._second_tier is None or not (call.cacheable and call.cache_mode.reads):
+            return None
+        payload = await self._second_tier.get(resolved.key)
+        if payload is None:
+            return None
+        self._store.put(
+            resolved.key, payload, scope=self._resolver.tenant(call.caller), ttl_s=call.cache_ttl_s
+        )
+        return Answer(payload=payload, cached=True)
+
+    def _keep(self, flight: Flight, resolved: Resolved, answered: Answered) -> Answer:
+        """Store what may be stored, note the request ids, and make the answer."""
+        call = resolved.call
+        cost_nanousd = self._costs.of(answered.route, answered.reply)
+        payload = encode_payload(answered.reply, cost_nanousd=cost_nanousd)
+        stored_under = None
+        if flight.stores and call.cacheable and call.cache_ttl_s > 0 and storable(answered.reply):
+            stored_under = self._resolver.key(call, answered.route, answered.built)
+            scope = self._resolver.tenant(call.caller)
+            self._store.put(stored_under, payload, scope=scope, ttl_s=call.cache_ttl_s)
+            if self._second_tier is not None:
+                self._second_tier.put(stored_under, payload, ttl_s=call.cache_ttl_s)
+        for asked in flight.asked:
+            self._request_log.keep(asked, payload=payload, stored_under=stored_under)
+        return Answer(
+            payload=payload,
+            cached=False,
+            cost_nanousd=cost_nanousd,
+            trace={
+                "queued_ms": 0.0,
+                "bucket": None,
+                "attempts": answered.attempts,
+                "dropped": list(answered.built.dropped),
+                **_raw_finish(answered.reply),
+            },
+        )
+
+    def _log_call(
+        self,
+        call: Call,
+        started_s: float,
+        *,
+        answered: Answered | None = None,
+        answer: Answer | None = None,
+        error: CallError | None = None,
+    ) -> None:
+        fields: dict[str, Any] = {
+            "request_id": call.request_id,
+            "uid": call.caller.uid,
+            "route": str(answered.route if answered else call.routes[0]),
+            "ms": round((self._clock.monotonic_s() - started_s) * 1000, 1),
+        }
+        if answered is not None and answer is not None:
+            usage = answered.reply.usage
+            fields |= {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out,
+                       "cost_nanousd": answer.cost_nanousd, "attempts": len(answered.attempts)}
+            self._log.event("info", "call", outcome="ok", **fields)
+        elif error is not None:
+            self._log.event(error.log_level, "call", outcome=error.type, error=error.message,
+                            **fields)
+        else:
+            self._log.event("info", "call", outcome="cancelled", **fields)
+
+
+def storable(reply: Reply) -> bool:
+    """Tell whether a reply is whole: ended by itself, or by the call's own length."""
+    if not reply.content and not reply.tool_calls:
+        return False
+    return reply.raw_finish_reason is None and reply.finish_reason in STORED_FINISHES
+
+
+def _raw_finish(reply: Reply) -> dict[str, str]:
+    return {} if reply.raw_finish_reason is None else {"finish_reason": reply.raw_finish_reason}
