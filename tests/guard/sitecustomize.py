@@ -19,7 +19,7 @@ def check_host(host):
     if name in (None, "", "localhost", "::1"):
         return
     if not (name.startswith("127.") and name.replace(".", "").isdigit()):
-        raise RealNetworkRefused("tests reach loopback only, not %r" % (name,))
+        raise RealNetworkRefused(f"tests reach loopback only, not {name!r}")
 
 
 def check_address(family, address):
