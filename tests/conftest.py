@@ -15,6 +15,7 @@ from typing import Any
 import hypothesis
 import pytest
 import uvloop
+
 from tests.left_out import MAY_BE_LEFT_OUT
 
 GUARD = Path(__file__).parent / "guard" / "sitecustomize.py"

@@ -11,6 +11,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
 from tests.tidy.sources import ROOT, imports_of, package
 
 #: Used without being imported: its files are read, or another package imports it for us.
