@@ -26,9 +26,7 @@ from sutlerd.providers.contract import (
 from sutlerd.providers.transport import Response
 
 #: One line (SSE or NDJSON) of a stream, and one event joined of such lines.
-MAX_STREAM_LINE_BYTES = 16 * 1024 * 1024
-#: JSON of a provider: deeper is no honest reply, and costs the stack of whoever walks it.
-MAX_REPLY_NESTING = 64
+MAX_STREAM_LINE_BYTES = 8 * 1024 * 1024
 #: Tool calls in one reply.
 MAX_TOOL_CALLS = 1024
 #: Fragments of tool calls in one stream.

@@ -112,11 +112,13 @@ def judge(
     words: ErrorWords | None = None,
     hint_s: float | None = None,
     limits: RateLimitView | None = None,
+    in_stream: bool = False,
 ) -> AttemptFailed:
     """Judge an answer that is an error, from its words first and its status second.
 
     ``hint_s`` is a hint of the body, weaker than the headers' and stronger than the resets
-    of ``limits``. An error at status 200 has the verdict of the status it stands for.
+    of ``limits``. An error at status 200 has the verdict of the status it stands for; one
+    that came ``in_stream`` may have been billed for what went before it.
     """
     words = read_words(response.body) if words is None else words
     status = response.status if response.status >= 400 else status_of(words)
@@ -133,13 +135,10 @@ def judge(
         retry_s = retry_after_s(response.headers, response.arrived_unix_s) or hint_s
         if retry_s is None and status == 429:
             retry_s = exhausted_reset_s(limits)
-    # What came at status 200 may have been billed for what went before the error.
-    if response.status < 400 and verdict is Verdict.RETRY:
-        outcome = Outcome.UNKNOWN
     return AttemptFailed(
         _message(status, words),
         verdict=verdict,
-        outcome=outcome,
+        outcome=Outcome.UNKNOWN if in_stream else outcome,
         kind=_kind(status, verdict, words),
         status=status,
         retry_after_s=retry_s,
@@ -167,6 +166,9 @@ def _judgement(status: int, words: ErrorWords) -> _Judgement:
     if status < 500:
         if words.words & _CLOSING_WORDS:
             return _CLOSED
+        # OpenRouter: this prompt was flagged, which says nothing of the key.
+        if status == 403 and "flagged_input" in str(words.details):
+            return _REFUSED
         # A limit that the operator set on the provider's site comes as a bad request.
         if status == 400 and words.message.startswith("You have reached your specified"):
             return _CLOSED

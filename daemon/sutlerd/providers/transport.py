@@ -28,9 +28,9 @@ CONNECT_LIMIT_S = 5.0
 #: into a connection that is being closed has an unknown outcome and is paid in full, so ours
 #: go sooner than the soonest of theirs.
 IDLE_LIMIT_S = 4.0
-#: Of a whole reply after decompression. An embedding call of 2,048 texts with 3,072 floats
-#: each in decimals is about 64 MiB.
-MAX_BODY_BYTES = 96 * 1024 * 1024
+#: Of a whole reply after decompression. Vectors are the largest: 1,024 of 4,096 floats each
+#: take 22 MB in base64.
+MAX_BODY_BYTES = 48 * 1024 * 1024
 #: Of one stream after decompression, over its whole life.
 MAX_STREAM_BYTES = 64 * 1024 * 1024
 #: Of an answer that is not a success: only its first words are used.

@@ -1,0 +1,269 @@
+"""Chat and embedding requests in OpenAI's spelling. Pure and deterministic: equal requests
+give equal bodies, which is what makes them one cache entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from sutlerd.domain.call import ChatRequest, EmbedRequest
+from sutlerd.domain.errors import InvalidParams
+from sutlerd.providers.contract import BuiltRequest
+from sutlerd.providers.dialect import ModelTraits
+from sutlerd.providers.openai_switches import OpenAISwitches
+
+#: Fields of ``extra`` that would set model, length, price or what the daemon sets itself.
+_RESERVED = frozenset(
+    {
+        "model",
+        "models",
+        "route",
+        "messages",
+        "input",
+        "prompt",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+        "best_of",
+        "prediction",
+        "service_tier",
+        "speed",
+        "stream",
+        "stream_options",
+        "encoding_format",
+        "dimensions",
+        "background",
+        "store",
+        "batch",
+        "modalities",
+        "audio",
+        "web_search_options",
+        "plugins",
+    }
+)
+_INSTRUCTIONS = ("system", "developer")
+
+
+def build_chat(
+    request: ChatRequest, model: str, traits: ModelTraits, switches: OpenAISwitches
+) -> BuiltRequest:
+    _refuse(request, traits)
+    dropped: list[str] = []
+    body: dict[str, Any] = {"model": model}
+    messages = _messages(request.messages, traits, switches, dropped)
+    _ask_for_format(request, messages, body, traits, switches)
+    body["messages"] = messages
+    body[switches.max_tokens_field] = request.max_tokens
+    hints = {
+        "temperature": ("temperature", request.temperature),
+        "top_p": ("top_p", request.top_p),
+        "stop": ("stop", list(request.stop) or None),
+        "seed": (switches.seed_field, request.seed),
+        "user": ("user" if switches.user else "", request.user),
+    }
+    for name, (field, value) in hints.items():
+        if value is None:
+            continue
+        if name in traits.drops or not field:
+            dropped.append(name)
+        else:
+            body[field] = value
+    if request.functions:
+        _functions(request, body, traits, switches, dropped)
+    _extra(request.extra, body)
+    return BuiltRequest(
+        model=model, path="/chat/completions", body=body, dropped=tuple(dict.fromkeys(dropped))
+    )
+
+
+def build_embed(
+    request: EmbedRequest, model: str, traits: ModelTraits, switches: OpenAISwitches
+) -> BuiltRequest:
+    if not switches.embeddings:
+        raise InvalidParams(
+            "params.provider: this provider has no embeddings; name one that has, such as "
+            "openai, ollama, voyage or the embedded model"
+        )
+    body: dict[str, Any] = {
+        "model": model,
+        "input": list(request.texts),
+        "encoding_format": switches.embed_encoding,
+    }
+    if request.dimensions is not None:
+        body["dimensions"] = request.dimensions
+    _extra(request.extra, body)
+    return BuiltRequest(model=model, path="/embeddings", body=body)
+
+
+def _refuse(request: ChatRequest, traits: ModelTraits) -> None:
+    """Raise for what the model cannot honour and what changes the meaning of the answer."""
+    forced = request.function_call == "required" or isinstance(request.function_call, dict)
+    asked = {
+        "functions": ("functions", bool(request.functions)),
+        "forced_choice": ("function_call", bool(request.functions) and forced),
+        "schema": ("schema", request.schema is not None),
+        "json_mode": ("json_mode", request.json_mode),
+        "stop": ("stop", bool(request.stop)),
+        "images": ("messages", any(_has_image(message) for message in request.messages)),
+        "prefill": ("messages", request.messages[-1]["role"] == "assistant"),
+    }
+    problems = [
+        f"params.{path}: the model does not take {name.replace('_', ' ')}"
+        for name, (path, is_asked) in asked.items()
+        if is_asked and name in traits.refuses
+    ]
+    if problems:
+        raise InvalidParams(problems)
+
+
+def _has_image(message: Mapping[str, Any]) -> bool:
+    content = message.get("content")
+    return isinstance(content, list) and any(part.get("type") != "text" for part in content)
+
+
+def _messages(
+    messages: Sequence[dict[str, Any]],
+    traits: ModelTraits,
+    switches: OpenAISwitches,
+    dropped: list[str],
+) -> list[dict[str, Any]]:
+    """Copy the messages under the roles and with the fields that the model takes."""
+    takes_names = switches.names and "name" not in traits.drops
+    spelt = []
+    for message in messages:
+        copy = dict(message)
+        if copy["role"] in _INSTRUCTIONS:
+            copy["role"] = traits.system_role
+        # The name of a function message is part of its meaning, all others only hint.
+        if "name" in copy and not takes_names and copy["role"] != "function":
+            del copy["name"]
+            dropped.append("name")
+        spelt.append(copy)
+    return spelt
+
+
+def _functions(
+    request: ChatRequest,
+    body: dict[str, Any],
+    traits: ModelTraits,
+    switches: OpenAISwitches,
+    dropped: list[str],
+) -> None:
+    body["tools"] = [
+        {"type": "function", "function": {k: v for k, v in function.items() if v is not None}}
+        for function in request.functions
+    ]
+    choice = request.function_call
+    if isinstance(choice, dict):
+        body["tool_choice"] = {"type": "function", "function": {"name": choice["name"]}}
+    elif choice is not None:
+        body["tool_choice"] = switches.required_choice if choice == "required" else choice
+    if request.parallel_tool_calls is not None:
+        if switches.parallel_flag and "parallel_tool_calls" not in traits.drops:
+            body["parallel_tool_calls"] = request.parallel_tool_calls
+        else:
+            dropped.append("parallel_tool_calls")
+
+
+def _ask_for_format(
+    request: ChatRequest,
+    messages: list[dict[str, Any]],
+    body: dict[str, Any],
+    traits: ModelTraits,
+    switches: OpenAISwitches,
+) -> None:
+    """Ask for JSON by the best means the server has; write into ``messages`` what it needs."""
+    if request.schema is not None:
+        if switches.schema == "json_schema":
+            strict = fits_strict(request.schema)
+            schema = {"name": "answer", "schema": request.schema, "strict": strict}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+            return
+        spelt = orjson.dumps(request.schema, option=orjson.OPT_SORT_KEYS).decode()
+        _instruct(messages, f"Answer with JSON alone that fits this JSON Schema: {spelt}", traits)
+    elif request.json_mode:
+        # OpenAI refuses the mode when no message speaks of JSON; others babble without end.
+        if not any("json" in _plain_text(message).lower() for message in messages):
+            _instruct(messages, "Answer with JSON alone.", traits)
+    else:
+        return
+    if switches.schema != "instruction":
+        body["response_format"] = {"type": "json_object"}
+
+
+def _instruct(messages: list[dict[str, Any]], text: str, traits: ModelTraits) -> None:
+    """Add to the first instruction if it is plain text, else put one in front."""
+    first = messages[0]
+    if first["role"] in _INSTRUCTIONS and isinstance(first.get("content"), str):
+        messages[0] = {**first, "content": f"{first['content']}\n\n{text}"}
+    else:
+        messages.insert(0, {"role": traits.system_role, "content": text})
+
+
+def _plain_text(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, list):
+        return " ".join(str(part.get("text", "")) for part in content)
+    return content or ""
+
+
+def fits_strict(schema: Any) -> bool:
+    """Say whether OpenAI's strict mode takes a schema: every object closed, every property
+    required, no keyword outside of its subset. A schema that does not fit is sent unstrict."""
+    if isinstance(schema, list):
+        return all(fits_strict(item) for item in schema)
+    if not isinstance(schema, dict):
+        return True
+    if schema.keys() & _NOT_STRICT:
+        return False
+    properties = schema.get("properties")
+    if properties is not None or schema.get("type") == "object":
+        names = properties.keys() if isinstance(properties, dict) else set()
+        if schema.get("additionalProperties") is not False:
+            return False
+        if set(schema.get("required", ())) != set(names):
+            return False
+    nested = [
+        value.values() if key in _NAMED_SCHEMAS and isinstance(value, dict) else (value,)
+        for key, value in schema.items()
+        if key in _SCHEMAS
+    ]
+    return all(fits_strict(item) for values in nested for item in values)
+
+
+_NOT_STRICT = frozenset(
+    {
+        "allOf",
+        "oneOf",
+        "not",
+        "if",
+        "then",
+        "else",
+        "dependentRequired",
+        "dependentSchemas",
+        "patternProperties",
+        "unevaluatedProperties",
+        "propertyNames",
+        "minProperties",
+        "maxProperties",
+        "prefixItems",
+        "contains",
+        "uniqueItems",
+    }
+)
+_NAMED_SCHEMAS = ("properties", "$defs", "definitions")
+_SCHEMAS = (*_NAMED_SCHEMAS, "items", "anyOf")
+
+
+def _extra(extra: Mapping[str, Any], body: dict[str, Any]) -> None:
+    """Add the fields that are passed through."""
+    problems = [
+        f"params.extra.{name}: is set by the daemon, not by extra"
+        for name in extra
+        if name in _RESERVED or name in body
+    ]
+    if problems:
+        raise InvalidParams(problems)
+    body.update(extra)
