@@ -13,6 +13,7 @@ from sutlerd.domain.errors import InvalidParams
 from sutlerd.providers.contract import BuiltRequest
 from sutlerd.providers.dialect import ModelTraits
 from sutlerd.providers.openai_switches import OpenAISwitches
+from sutlerd.providers.strict_schema import fits_strict
 
 #: Fields of ``extra`` that would set model, length, price or what the daemon sets itself.
 _RESERVED = frozenset(
@@ -207,54 +208,6 @@ def _plain_text(message: Mapping[str, Any]) -> str:
     if isinstance(content, list):
         return " ".join(str(part.get("text", "")) for part in content)
     return content or ""
-
-
-def fits_strict(schema: Any) -> bool:
-    """Say whether OpenAI's strict mode takes a schema: every object closed, every property
-    required, no keyword outside of its subset. A schema that does not fit is sent unstrict."""
-    if isinstance(schema, list):
-        return all(fits_strict(item) for item in schema)
-    if not isinstance(schema, dict):
-        return True
-    if schema.keys() & _NOT_STRICT:
-        return False
-    properties = schema.get("properties")
-    if properties is not None or schema.get("type") == "object":
-        names = properties.keys() if isinstance(properties, dict) else set()
-        if schema.get("additionalProperties") is not False:
-            return False
-        if set(schema.get("required", ())) != set(names):
-            return False
-    nested = [
-        value.values() if key in _NAMED_SCHEMAS and isinstance(value, dict) else (value,)
-        for key, value in schema.items()
-        if key in _SCHEMAS
-    ]
-    return all(fits_strict(item) for values in nested for item in values)
-
-
-_NOT_STRICT = frozenset(
-    {
-        "allOf",
-        "oneOf",
-        "not",
-        "if",
-        "then",
-        "else",
-        "dependentRequired",
-        "dependentSchemas",
-        "patternProperties",
-        "unevaluatedProperties",
-        "propertyNames",
-        "minProperties",
-        "maxProperties",
-        "prefixItems",
-        "contains",
-        "uniqueItems",
-    }
-)
-_NAMED_SCHEMAS = ("properties", "$defs", "definitions")
-_SCHEMAS = (*_NAMED_SCHEMAS, "items", "anyOf")
 
 
 def _extra(extra: Mapping[str, Any], body: dict[str, Any]) -> None:

@@ -90,7 +90,8 @@ class OpenAIStreamReader:
             return (*_as_pieces(reply), reply)
         try:
             items = self._read(self._splitter.rest())
-            return items if self._done else [*items, self._close()]
+            ended = bool(items) and isinstance(items[-1], Reply)
+            return items if ended else [*items, self._close()]
         except ValueError as error:
             raise bad_body(f"the stream cannot be read: {error}") from None
 
