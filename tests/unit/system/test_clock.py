@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.support.virtual_clock import VirtualClock
 
 from sutlerd.domain.ports import Clock
 from sutlerd.system.clock import SystemClock
+from tests.support.virtual_clock import VirtualClock
 
 
 def test_the_system_clock_reads_the_kernels_three_clocks() -> None:

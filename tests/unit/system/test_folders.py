@@ -7,12 +7,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.support.other_user import OTHER_UID, needs_root
 
 from sutlerd.system.exits import Exit
 from sutlerd.system.filesystems import Statfs, kernel_statfs
 from sutlerd.system.folders import Host, cache_folder, socket_path, state_folder
 from sutlerd.system.open_folder import UnsafeFolder, UnusableFolder
+from tests.support.other_user import OTHER_UID, needs_root
 
 UID = os.geteuid()
 NFS = 0x6969

@@ -7,10 +7,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.support.other_user import OTHER_UID, as_user, needs_root
 
 from sutlerd.system.exits import Exit
 from sutlerd.system.open_folder import UnsafeFolder, UnusableFolder, open_folder, refuse_links
+from tests.support.other_user import OTHER_UID, as_user, needs_root
 
 UID = os.geteuid()
 
