@@ -1,4 +1,4 @@
-"""One flight's way: second tier, then attempts along the chain until one answers.
+"""Attempts along a chain of routes until one answers.
 
 Every attempt is made here and nowhere else, so that each passes admission and the ledger
 (where they are in force) before the provider may be contacted, and is settled after.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
-from sutlerd.domain.call import ChatRequest, Route
+from sutlerd.domain.call import Route
 from sutlerd.domain.errors import (
     CallError,
     ContextLengthExceeded,
@@ -21,102 +21,107 @@ from sutlerd.domain.errors import (
     RateLimited,
 )
 from sutlerd.domain.ports import Clock
-from sutlerd.domain.reply import Delta, Reply
-from sutlerd.pipeline.coalesce import Flight
-from sutlerd.pipeline.resolve import Resolved
-from sutlerd.pipeline.result import encode_pieces
 from sutlerd.pipeline.retry import Again, Effort, NextRoute
 from sutlerd.providers.contract import AttemptFailed, BuiltRequest, Provider, Verdict
 
 
-@dataclass(kw_only=True)
-class Answered:
-    """What an attempt brought, and who brought it."""
+T = TypeVar("T")
 
-    reply: Reply
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One route of a chain and its request in that route's spelling."""
+
     route: Route
     built: BuiltRequest
-    attempts: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Journey(Protocol[T]):
+    """What is to be answered along a chain; a chat flight or a batch of texts."""
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether a caller was given a piece: from then on nothing is tried again."""
+
+    def time_left_s(self) -> float:
+        """Give the most patient caller's time."""
+
+    def leg(self, route: Route) -> Leg: ...
+
+    async def once(self, provider: Provider, leg: Leg, *, deadline_s: float) -> T:
+        """Make one attempt. Raises ``AttemptFailed``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived(Generic[T]):
+    """What the last attempt brought, who brought it, and all that were made."""
+
+    brought: T
+    leg: Leg
+    attempts: list[dict[str, Any]]
 
 
 class Attempts:
-    """Makes the attempts of flights. ``max_retries`` counts over the whole chain."""
+    """Makes all attempts. ``max_retries`` counts over the whole chain."""
 
     def __init__(
         self,
         *,
-        provider_named: Callable[[str], Provider],
+        providers: Mapping[str, Provider],
         clock: Clock,
         max_retries: int,
         max_timeout_s: float,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._provider_named = provider_named
+        self._providers = providers
         self._clock = clock
         self._max_retries = max_retries
         self._max_timeout_s = max_timeout_s
         self._chance = chance
 
-    async def answer(self, flight: Flight, resolved: Resolved) -> Answered:
+    async def travel(self, routes: Sequence[Route], journey: Journey[T]) -> Arrived[T]:
         """Try the chain. Raises the ``CallError`` that the callers are told."""
-        routes = list(resolved.call.routes)
-        route, built = routes.pop(0), resolved.built
-        effort = Effort(attempts_left=self._max_retries + 1, routes_left=len(routes))
-        attempts: list[dict[str, Any]] = []
+        ahead = list(routes)
+        leg = journey.leg(ahead.pop(0))
+        effort = Effort(attempts_left=self._max_retries + 1, routes_left=len(ahead))
+        told: list[dict[str, Any]] = []
         while True:
             effort.starts()
             started_s = self._clock.monotonic_s()
             try:
-                reply = await self._one(flight, resolved, route, built)
+                # Callers that leave end the journey: no caller's time bounds an attempt.
+                brought = await journey.once(
+                    self._providers[leg.route.provider],
+                    leg,
+                    deadline_s=started_s + self._max_timeout_s,
+                )
             except AttemptFailed as failure:
-                now_s = self._clock.monotonic_s()
-                attempts.append(_told(route, failure.kind, now_s - started_s))
+                told.append(_told(leg.route, failure.kind, self._clock.monotonic_s() - started_s))
                 decision = effort.after(
                     failure,
-                    was_heard=flight.was_heard,
-                    time_left_s=flight.latest_deadline_s() - now_s,
+                    was_heard=journey.was_heard,
+                    time_left_s=journey.time_left_s(),
                     chance=self._chance(),
                 )
                 if isinstance(decision, Again):
                     await asyncio.sleep(decision.delay_s)
                 elif isinstance(decision, NextRoute):
                     effort.moves_on()
-                    route = routes.pop(0)
-                    built = self._spelled(resolved, route)
+                    leg = journey.leg(ahead.pop(0))
                 else:
-                    raise _error(failure, route, attempts) from None
+                    raise _error(failure, leg.route, told) from None
             else:
-                attempts.append(_told(route, "ok", self._clock.monotonic_s() - started_s))
-                return Answered(reply=reply, route=route, built=built, attempts=attempts)
-
-    async def _one(
-        self, flight: Flight, resolved: Resolved, route: Route, built: BuiltRequest
-    ) -> Reply:
-        provider = self._provider_named(route.provider)
-        # The flight ends when its last follower leaves: no caller's time bounds an attempt.
-        deadline_s = self._clock.monotonic_s() + self._max_timeout_s
-        if not resolved.call.stream or not provider.capabilities(route.model).stream:
-            return await provider.complete(built, deadline_s=deadline_s)
-        reply: Reply | None = None
-        async with provider.stream(built, deadline_s=deadline_s) as batches:
-            async for batch in batches:
-                deltas = [item for item in batch if isinstance(item, Delta)]
-                if deltas:
-                    flight.publish(encode_pieces(deltas))
-                if batch and isinstance(batch[-1], Reply):
-                    reply = batch[-1]
-        assert reply is not None, "a provider's stream ends with its reply or raises"
-        return reply
-
-    def _spelled(self, resolved: Resolved, route: Route) -> BuiltRequest:
-        request = resolved.call.request
-        assert isinstance(request, ChatRequest)
-        return self._provider_named(route.provider).build_chat(request, route.model)
+                told.append(_told(leg.route, "ok", self._clock.monotonic_s() - started_s))
+                return Arrived(brought=brought, leg=leg, attempts=told)
 
 
 def _told(route: Route, outcome: str, passed_s: float) -> dict[str, Any]:
-    return {"provider": route.provider, "model": route.model, "outcome": outcome,
-            "ms": round(passed_s * 1000, 3)}
+    return {
+        "provider": route.provider,
+        "model": route.model,
+        "outcome": outcome,
+        "ms": round(passed_s * 1000, 3),
+    }
 
 
 def _error(failure: AttemptFailed, route: Route, attempts: list[dict[str, Any]]) -> CallError:
@@ -124,7 +129,9 @@ def _error(failure: AttemptFailed, route: Route, attempts: list[dict[str, Any]])
     said = f"{route}: {failure.message}"
     if failure.verdict is Verdict.TOO_LONG:
         return ContextLengthExceeded(
-            said, tokens_needed=failure.tokens_needed, tokens_allowed=failure.tokens_allowed,
+            said,
+            tokens_needed=failure.tokens_needed,
+            tokens_allowed=failure.tokens_allowed,
             attempts=attempts,
         )
     if failure.verdict is not Verdict.RETRY:

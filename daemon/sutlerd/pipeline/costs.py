@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sutlerd.domain.call import Route
-from sutlerd.domain.reply import Reply
+from sutlerd.domain.reply import Embedded, Reply
 
 
 class Costs:
@@ -14,4 +14,7 @@ class Costs:
 
     def of(self, route: Route, reply: Reply) -> int | None:
         """Give nano-dollars, or ``None`` for unknown, never a guess."""
+        return 0 if route.provider in self._free else None
+
+    def of_embedding(self, route: Route, embedded: Embedded) -> int | None:
         return 0 if route.provider in self._free else None

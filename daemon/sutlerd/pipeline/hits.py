@@ -13,50 +13,51 @@ from typing import Any
 import orjson
 
 from sutlerd.cache.contract import Store
-
-#: What only addresses or labels a call; everything else is part of what was asked.
-VOLATILE = frozenset({"request_id", "labels", "timeout_s", "lane", "metadata"})
+from sutlerd.pipeline.idempotency import Asked, RequestLog
 
 MAX_MEMO_BYTES = 32 * 1024 * 1024
 MAX_PARAMS_BYTES = 64 * 1024
+ENTRY_OVERHEAD_BYTES = 250
 
 
 class HitPath:
-    """The memo, and the look into the store."""
+    """The memo, and the look into the store.
 
-    def __init__(self, store: Store, *, max_memo_bytes: int = MAX_MEMO_BYTES) -> None:
+    Parameters are compared as they were written, but for ``request_id``, which the caller of
+    these methods has taken out and checked. The text of another order or spelling is resolved
+    once more and leads to the same fingerprint.
+    """
+
+    def __init__(
+        self, store: Store, request_log: RequestLog, *, max_memo_bytes: int = MAX_MEMO_BYTES
+    ) -> None:
         self._store = store
+        self._request_log = request_log
         self._memo: dict[tuple[str, str, bytes], bytes] = {}
         self._memo_bytes = 0
         self._max_memo_bytes = max_memo_bytes
-        self.hits = 0
 
     def find(
-        self, scope: str, method: str, params: Mapping[str, Any]
-    ) -> tuple[bytes, bytes] | None:
-        """Give the fingerprint and the stored payload of a request seen before, or ``None``."""
-        key = self._memo.get((scope, method, _core(params)))
+        self, scope: str, uid: int, method: str, params: Mapping[str, Any], request_id: str | None
+    ) -> bytes | None:
+        """Give the stored payload of a request seen before, or ``None`` for the long way."""
+        key = self._memo.get((scope, method, orjson.dumps(params)))
         if key is None:
             return None
-        payload = self._store.get(key)
-        if payload is None:
+        if request_id is not None and not self._request_log.is_new(Asked(uid, request_id, key)):
             return None
-        self.hits += 1
-        return key, payload
+        return self._store.get(key)
 
     def learn(self, scope: str, method: str, params: Mapping[str, Any], key: bytes) -> None:
-        core = _core(params)
-        if len(core) > MAX_PARAMS_BYTES:
+        """Remember what a request without its ``request_id`` resolved to."""
+        text = orjson.dumps({name: params[name] for name in params if name != "request_id"})
+        if len(text) > MAX_PARAMS_BYTES:
             return
         if self._memo_bytes > self._max_memo_bytes:
             self.forget_all()
-        self._memo[scope, method, core] = key
-        self._memo_bytes += len(core) + len(key) + 200
+        self._memo[scope, method, text] = key
+        self._memo_bytes += len(text) + len(key) + ENTRY_OVERHEAD_BYTES
 
     def forget_all(self) -> None:
         self._memo.clear()
         self._memo_bytes = 0
-
-
-def _core(params: Mapping[str, Any]) -> bytes:
-    return orjson.dumps({name: params[name] for name in params if name not in VOLATILE})

@@ -7,9 +7,10 @@ costs nothing either.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
-from sutlerd.cache.contract import Store
+from sutlerd.cache.contract import MAX_KEY_BYTES, Store
 from sutlerd.domain.errors import InvalidParams
 
 KEPT_S = 24 * 3600.0
@@ -28,7 +29,8 @@ class Asked:
 
     @property
     def record_key(self) -> bytes:
-        return b"idem:%d:%b" % (self.uid, self.request_id.encode())
+        key = b"idem:%d:%b" % (self.uid, self.request_id.encode())
+        return key if len(key) <= MAX_KEY_BYTES else b"idem:" + hashlib.sha256(key).digest()
 
 
 class RequestLog:
@@ -46,6 +48,10 @@ class RequestLog:
             raise reused(asked.request_id)
         rest = record[_HASH_BYTES + 1 :]
         return self._store.get(rest) if record[_HASH_BYTES : _HASH_BYTES + 1] == _POINTS else rest
+
+    def is_new(self, asked: Asked) -> bool:
+        """Tell whether this id was not used yet."""
+        return self._store.get(asked.record_key) is None
 
     def keep(self, asked: Asked, *, payload: bytes, stored_under: bytes | None) -> None:
         """Note an answer; ``stored_under`` is its key in the cache, if it is there."""

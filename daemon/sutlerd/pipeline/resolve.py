@@ -8,7 +8,7 @@ until when, and under which key the answer is stored.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,19 +47,19 @@ class Resolved:
 
 
 class Resolver:
-    """Knows the configuration's names and defaults; ``provider_named`` finds a provider."""
+    """Knows the configuration's names and defaults."""
 
     def __init__(
         self,
         *,
         llm: LlmConfig,
         router: Router,
-        provider_named: Callable[[str], Provider],
+        providers: Mapping[str, Provider],
         instance: str,
     ) -> None:
         self._llm = llm
         self._router = router
-        self._provider_named = provider_named
+        self._providers = providers
         self._instance = instance
         self._numbers = itertools.count(1)
 
@@ -81,7 +81,7 @@ class Resolver:
         routes = self._router.chain(
             model=options.model, provider=options.provider, fallback=options.fallback
         )
-        built = self._provider_named(routes[0].provider).build_chat(request, routes[0].model)
+        built = self._providers[routes[0].provider].build_chat(request, routes[0].model)
         call = self._call(options, caller, request, routes, now_s)
         return Resolved(call=call, built=built, key=self.key(call, routes[0], built))
 
@@ -112,6 +112,10 @@ class Resolver:
 
     def request_id(self, given: str | None) -> str:
         return given or f"{self._instance}-{next(self._numbers)}"
+
+    @property
+    def caches(self) -> bool:
+        return self._llm.cache.enabled
 
     def ttl_s(self, wanted_s: float | None) -> float:
         cache = self._llm.cache

@@ -22,6 +22,9 @@ class Listed(Protocol):
     @property
     def models(self) -> Sequence[str]: ...
 
+    @property
+    def embed_models(self) -> Sequence[str]: ...
+
 
 class Router:
     """The configured names. ``providers`` are those in service, in configured order.
@@ -68,6 +71,28 @@ class Router:
             chain = chain[:1] + [self._named(route, None) for route in fallback]
         return tuple(dict.fromkeys(chain))
 
+    def embed_route(self, *, model: str | None, provider: str | None) -> Route:
+        """Give the one route for embeddings; other models' vectors would be another space."""
+        if model is not None:
+            if provider is None and model in self._providers:
+                return self._embeds(model)
+            return self._named(model, provider)
+        if provider is not None:
+            return self._embeds(provider)
+        for name in (self._default_provider, *self._fallback, *self._providers):
+            listed = self._providers.get(name)
+            if listed is not None and listed.embed_models:
+                return Route(provider=name, model=listed.embed_models[0])
+        raise InvalidParams("params: no provider in service gives embeddings")
+
+    def _embeds(self, name: str) -> Route:
+        listed = self._in_service(name)
+        if listed.embed_models:
+            return Route(provider=name, model=listed.embed_models[0])
+        others = [p.name for p in self._providers.values() if p.embed_models]
+        hint = f"these do: {', '.join(others)}" if others else "no other one does, either"
+        raise InvalidParams(f"params.provider: {name} gives no embeddings; {hint}")
+
     def _default_chain(self) -> list[Route]:
         chain = []
         first = self._providers.get(self._default_provider)
@@ -105,7 +130,7 @@ class Router:
         return self._bare(model)
 
     def _bare(self, model: str) -> Route:
-        listing = [p.name for p in self._providers.values() if model in p.models]
+        listing = [p.name for p in self._providers.values() if _lists(p, model)]
         if self._default_provider in listing:
             return Route(provider=self._default_provider, model=model)
         if len(listing) == 1:
@@ -134,3 +159,7 @@ class Router:
     def _why_off(self) -> str:
         chain = [self._default_provider, *self._fallback]
         return "; ".join(f"{name}: {self._off.get(name, 'not configured')}" for name in chain)
+
+
+def _lists(listed: Listed, model: str) -> bool:
+    return model in listed.models or model in listed.embed_models

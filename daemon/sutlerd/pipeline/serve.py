@@ -18,12 +18,14 @@ from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CacheMiss, CallError, InternalError
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Reply
-from sutlerd.pipeline.attempt import Answered, Attempts
+from sutlerd.pipeline.attempt import Arrived, Attempts
+from sutlerd.pipeline.chat import ChatJourney
 from sutlerd.pipeline.coalesce import Flight, Flights, Follower
 from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.idempotency import Asked, RequestLog, reused
 from sutlerd.pipeline.resolve import Resolved, Resolver
 from sutlerd.pipeline.result import Answer, encode_payload
+from sutlerd.providers.contract import Provider
 
 STORED_FINISHES = ("stop", "tool_calls", "length")
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
@@ -36,6 +38,7 @@ class Pipeline:
         self,
         *,
         resolver: Resolver,
+        providers: Mapping[str, Provider],
         attempts: Attempts,
         costs: Costs,
         store: Store,
@@ -47,6 +50,7 @@ class Pipeline:
         spawn: Spawn,
     ) -> None:
         self._resolver = resolver
+        self._providers = providers
         self._attempts = attempts
         self._costs = costs
         self._store = store
@@ -142,9 +146,12 @@ class Pipeline:
         try:
             answer = await self._from_second_tier(resolved)
             if answer is None:
-                answered = await self._attempts.answer(flight, resolved)
-                answer = self._keep(flight, resolved, answered)
-                self._log_call(call, started_s, answered=answered, answer=answer)
+                journey = ChatJourney(
+                    flight, resolved, providers=self._providers, clock=self._clock
+                )
+                arrived = await self._attempts.travel(call.routes, journey)
+                answer = self._keep(flight, resolved, arrived)
+                self._log_call(call, started_s, arrived=arrived, answer=answer)
         except CallError as error:
             self._log_call(call, started_s, error=error)
             flight.fail(error)
@@ -170,14 +177,14 @@ class Pipeline:
         )
         return Answer(payload=payload, cached=True)
 
-    def _keep(self, flight: Flight, resolved: Resolved, answered: Answered) -> Answer:
+    def _keep(self, flight: Flight, resolved: Resolved, arrived: Arrived[Reply]) -> Answer:
         """Store what may be stored, note the request ids, and make the answer."""
         call = resolved.call
-        cost_nanousd = self._costs.of(answered.route, answered.reply)
-        payload = encode_payload(answered.reply, cost_nanousd=cost_nanousd)
+        cost_nanousd = self._costs.of(arrived.leg.route, arrived.brought)
+        payload = encode_payload(arrived.brought, cost_nanousd=cost_nanousd)
         stored_under = None
-        if flight.stores and call.cacheable and call.cache_ttl_s > 0 and storable(answered.reply):
-            stored_under = self._resolver.key(call, answered.route, answered.built)
+        if flight.stores and call.cacheable and call.cache_ttl_s > 0 and storable(arrived.brought):
+            stored_under = self._resolver.key(call, arrived.leg.route, arrived.leg.built)
             scope = self._resolver.tenant(call.caller)
             self._store.put(stored_under, payload, scope=scope, ttl_s=call.cache_ttl_s)
             if self._second_tier is not None:
@@ -191,9 +198,9 @@ class Pipeline:
             trace={
                 "queued_ms": 0.0,
                 "bucket": None,
-                "attempts": answered.attempts,
-                "dropped": list(answered.built.dropped),
-                **_raw_finish(answered.reply),
+                "attempts": arrived.attempts,
+                "dropped": list(arrived.leg.built.dropped),
+                **_raw_finish(arrived.brought),
             },
         )
 
@@ -202,24 +209,28 @@ class Pipeline:
         call: Call,
         started_s: float,
         *,
-        answered: Answered | None = None,
+        arrived: Arrived[Reply] | None = None,
         answer: Answer | None = None,
         error: CallError | None = None,
     ) -> None:
         fields: dict[str, Any] = {
             "request_id": call.request_id,
             "uid": call.caller.uid,
-            "route": str(answered.route if answered else call.routes[0]),
+            "route": str(arrived.leg.route if arrived else call.routes[0]),
             "ms": round((self._clock.monotonic_s() - started_s) * 1000, 1),
         }
-        if answered is not None and answer is not None:
-            usage = answered.reply.usage
-            fields |= {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out,
-                       "cost_nanousd": answer.cost_nanousd, "attempts": len(answered.attempts)}
+        if arrived is not None and answer is not None:
+            usage = arrived.brought.usage
+            fields |= {
+                "tokens_in": usage.tokens_in,
+                "tokens_out": usage.tokens_out,
+                "cost_nanousd": answer.cost_nanousd,
+                "attempts": len(arrived.attempts),
+            }
             self._log.event("info", "call", outcome="ok", **fields)
         elif error is not None:
-            self._log.event(error.log_level, "call", outcome=error.type, error=error.message,
-                            **fields)
+            fields["error"] = error.message
+            self._log.event(error.log_level, "call", outcome=error.type, **fields)
         else:
             self._log.event("info", "call", outcome="cancelled", **fields)
 

@@ -143,6 +143,8 @@ class Provider(Protocol):
     name: str
     default_model: str
     models: Sequence[str]
+    #: Models that give embeddings, the default one first; empty where there are none.
+    embed_models: Sequence[str]
 
     async def __aenter__(self) -> Provider: ...
 
@@ -172,8 +174,9 @@ class Provider(Protocol):
     async def embed(self, built: BuiltRequest, *, deadline_s: float) -> Embedded: ...
 
     async def count_tokens(
-        self, messages: Sequence[dict[str, Any]], model: str, *, deadline_s: float
-    ) -> TokenCount: ...
+        self, asked: str | Sequence[dict[str, Any]], model: str, *, deadline_s: float
+    ) -> TokenCount:
+        """Count a bare text, or the whole prompt that messages become."""
 
     def health(self) -> dict[str, Any]:
         """Tell what ``status`` shows of this endpoint; never a secret."""

@@ -1,0 +1,56 @@
+"""A chat flight's journey: how one attempt is made for it, streamed or whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sutlerd.domain.call import ChatRequest, Route
+from sutlerd.domain.ports import Clock
+from sutlerd.domain.reply import Delta, Reply
+from sutlerd.pipeline.attempt import Leg
+from sutlerd.pipeline.coalesce import Flight
+from sutlerd.pipeline.resolve import Resolved
+from sutlerd.pipeline.result import encode_pieces
+from sutlerd.providers.contract import Provider
+
+
+class ChatJourney:
+    """``flight`` hears the pieces of a stream as they come."""
+
+    def __init__(
+        self, flight: Flight, resolved: Resolved, *, providers: Mapping[str, Provider], clock: Clock
+    ) -> None:
+        self._flight = flight
+        self._resolved = resolved
+        self._providers = providers
+        self._clock = clock
+
+    @property
+    def was_heard(self) -> bool:
+        return self._flight.was_heard
+
+    def time_left_s(self) -> float:
+        return self._flight.latest_deadline_s() - self._clock.monotonic_s()
+
+    def leg(self, route: Route) -> Leg:
+        call = self._resolved.call
+        if route == call.routes[0]:
+            return Leg(route=route, built=self._resolved.built)
+        assert isinstance(call.request, ChatRequest)
+        provider = self._providers[route.provider]
+        return Leg(route=route, built=provider.build_chat(call.request, route.model))
+
+    async def once(self, provider: Provider, leg: Leg, *, deadline_s: float) -> Reply:
+        streams = self._resolved.call.stream and provider.capabilities(leg.route.model).stream
+        if not streams:
+            return await provider.complete(leg.built, deadline_s=deadline_s)
+        reply: Reply | None = None
+        async with provider.stream(leg.built, deadline_s=deadline_s) as batches:
+            async for batch in batches:
+                deltas = [item for item in batch if isinstance(item, Delta)]
+                if deltas:
+                    self._flight.publish(encode_pieces(deltas))
+                if batch and isinstance(batch[-1], Reply):
+                    reply = batch[-1]
+        assert reply is not None, "a provider's stream ends with its reply or raises"
+        return reply

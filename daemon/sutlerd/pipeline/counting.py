@@ -1,0 +1,58 @@
+"""``count_tokens``: how many model tokens a text or a prompt is, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sutlerd.domain.errors import InvalidParams, ProviderError, ProviderUnavailable
+from sutlerd.domain.ports import Clock
+from sutlerd.pipeline.messages import check_messages
+from sutlerd.pipeline.params import CountTokensParams
+from sutlerd.pipeline.resolve import Resolver
+from sutlerd.pipeline.route import Router
+from sutlerd.providers.contract import AttemptFailed, Provider, Verdict
+
+
+class Counting:
+    def __init__(
+        self,
+        *,
+        resolver: Resolver,
+        router: Router,
+        providers: Mapping[str, Provider],
+        clock: Clock,
+    ) -> None:
+        self._resolver = resolver
+        self._router = router
+        self._providers = providers
+        self._clock = clock
+
+    async def count(self, params: CountTokensParams) -> dict[str, Any]:
+        """Give ``{tokens, exact, method, model, provider}``. Raises ``CallError``."""
+        if (params.text is None) == (params.messages is None):
+            raise InvalidParams("params: give either text or messages")
+        asked: str | tuple[dict[str, Any], ...]
+        if params.text is not None:
+            asked = params.text
+        else:
+            assert params.messages is not None
+            asked, problems = check_messages(params.messages)
+            if problems:
+                raise InvalidParams(problems)
+        route = self._router.chain(model=params.model, provider=params.provider, fallback=False)[0]
+        deadline_s = self._resolver.deadline_s(params.timeout_s, self._clock.monotonic_s())
+        try:
+            count = await self._providers[route.provider].count_tokens(
+                asked, route.model, deadline_s=deadline_s
+            )
+        except AttemptFailed as failure:
+            kind = ProviderUnavailable if failure.verdict is Verdict.RETRY else ProviderError
+            raise kind(f"{route}: {failure.message}") from None
+        return {
+            "tokens": count.tokens,
+            "exact": count.exact,
+            "method": count.method,
+            "model": route.model,
+            "provider": route.provider,
+        }

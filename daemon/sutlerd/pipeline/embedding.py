@@ -1,0 +1,285 @@
+"""``embed``: each text is cached, and shared while under way, by itself.
+
+What is missing is bought in batches within the provider's limits. The daemon owns a batch: it
+is cancelled only when nobody waits for any of its texts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sutlerd.cache.contract import SecondTier, Store
+from sutlerd.cache.fingerprint import fingerprint
+from sutlerd.domain.call import CacheMode, EmbedRequest, Labels, Route
+from sutlerd.domain.caller import Caller
+from sutlerd.domain.errors import CacheMiss, CallError, InternalError, Timeout
+from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.domain.reply import Embedded
+from sutlerd.pipeline.attempt import Attempts, Leg
+from sutlerd.pipeline.costs import Costs
+from sutlerd.pipeline.embed_result import Vector, check_texts, compose_vectors
+from sutlerd.pipeline.params import EmbedParams
+from sutlerd.pipeline.resolve import Resolver
+from sutlerd.pipeline.route import Router
+from sutlerd.providers.contract import Provider
+
+DEFAULT_BATCH_TEXTS = 256
+_YIELD_EVERY_TEXTS = 128
+
+
+class Batch:
+    """Texts that are bought together, and those who wait for any of them."""
+
+    def __init__(self, texts: Mapping[bytes, str], dimensions: int | None) -> None:
+        self.texts = dict(texts)
+        self.dimensions = dimensions
+        self.waiters = 0
+        self.patience_until_s = 0.0
+        self.vectors: dict[bytes, Vector] = {}
+        self.embedded: Embedded | None = None
+        self.cost_nanousd: int | None = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchJourney:
+    batch: Batch
+    providers: Mapping[str, Provider]
+    clock: Clock
+
+    @property
+    def was_heard(self) -> bool:
+        return False
+
+    def time_left_s(self) -> float:
+        return self.batch.patience_until_s - self.clock.monotonic_s()
+
+    def leg(self, route: Route) -> Leg:
+        request = EmbedRequest(
+            texts=tuple(self.batch.texts.values()), dimensions=self.batch.dimensions
+        )
+        built = self.providers[route.provider].build_embed(request, route.model)
+        return Leg(route=route, built=built)
+
+    async def once(self, provider: Provider, leg: Leg, *, deadline_s: float) -> Embedded:
+        return await provider.embed(leg.built, deadline_s=deadline_s)
+
+
+class Embeddings:
+    """``max_reply_bytes`` bounds one reply, whatever its texts, dimension and encoding."""
+
+    def __init__(
+        self,
+        *,
+        resolver: Resolver,
+        router: Router,
+        providers: Mapping[str, Provider],
+        attempts: Attempts,
+        costs: Costs,
+        store: Store,
+        second_tier: SecondTier | None,
+        clock: Clock,
+        log: EventLog,
+        spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        max_reply_bytes: int,
+    ) -> None:
+        self._resolver = resolver
+        self._router = router
+        self._providers = providers
+        self._attempts = attempts
+        self._costs = costs
+        self._store = store
+        self._second_tier = second_tier
+        self._clock = clock
+        self._log = log
+        self._spawn = spawn
+        self._max_reply_bytes = max_reply_bytes
+        self._under_way: dict[bytes, Batch] = {}
+
+    async def embed(self, params: EmbedParams, caller: Caller, labels: Labels) -> bytes:
+        """Give the result object as JSON. Raises ``CallError``."""
+        now_s = self._clock.monotonic_s()
+        deadline_s = self._resolver.deadline_s(params.timeout_s, now_s)
+        route = self._router.embed_route(model=params.model, provider=params.provider)
+        provider = self._providers[route.provider]
+        check_texts(params, provider.capabilities(route.model), self._max_reply_bytes)
+        mode = CacheMode.OFF if not self._resolver.caches else CacheMode(params.cache or "on")
+        keys = await self._keys(params, caller, route, provider)
+        vectors = await self._stored(keys, mode, self._resolver.tenant(caller))
+        missing = {key: text for key, text in keys.items() if key not in vectors}
+        cached_texts = sum(1 for text in params.texts if text not in missing.values())
+        batches: list[Batch] = []
+        if missing and params.cache == "only":
+            raise CacheMiss(f"{len(missing)} of the texts are not stored, and cache is 'only'")
+        if missing:
+            batches = self._batches(missing, params, caller, route, mode, deadline_s)
+            opened = [batch for batch in batches if not batch.waiters]
+            vectors |= await self._wait(batches, deadline_s)
+            batches = opened
+        by_text = {text: vectors[key] for key, text in keys.items()}
+        return compose_vectors(
+            params,
+            [by_text[text] for text in params.texts],
+            bought=[batch.embedded for batch in batches if batch.embedded is not None],
+            cost_nanousd=_sum([batch.cost_nanousd for batch in batches]),
+            cached_texts=cached_texts,
+            provider=route.provider,
+            request_id=self._resolver.request_id(params.request_id),
+            latency_ms=(self._clock.monotonic_s() - now_s) * 1000,
+        )
+
+    async def _keys(
+        self, params: EmbedParams, caller: Caller, route: Route, provider: Provider
+    ) -> dict[bytes, str]:
+        """Give each distinct text's key, without holding the loop for long."""
+        tenant = self._resolver.tenant(caller)
+        keys = {}
+        for place, text in enumerate(dict.fromkeys(params.texts)):
+            if place % _YIELD_EVERY_TEXTS == _YIELD_EVERY_TEXTS - 1:
+                await asyncio.sleep(0)
+            request = EmbedRequest(texts=(text,), dimensions=params.dimensions, extra=params.extra)
+            built = provider.build_embed(request, route.model)
+            key = fingerprint(
+                tenant=tenant,
+                kind="embed",
+                provider=route.provider,
+                model=built.model,
+                body=built.body,
+                sample=0,
+            )
+            keys[key] = text
+        return keys
+
+    async def _stored(
+        self, keys: Mapping[bytes, str], mode: CacheMode, scope: str
+    ) -> dict[bytes, Vector]:
+        vectors: dict[bytes, Vector] = {}
+        if not mode.reads:
+            return vectors
+        for key in keys:
+            payload = self._store.get(key)
+            if payload is None and self._second_tier is not None:
+                payload = await self._second_tier.get(key)
+                if payload is not None:
+                    self._store.put(key, payload, scope=scope, ttl_s=self._resolver.ttl_s(None))
+            if payload is not None:
+                vectors[key] = Vector.decode(payload)
+        return vectors
+
+    def _batches(
+        self,
+        missing: Mapping[bytes, str],
+        params: EmbedParams,
+        caller: Caller,
+        route: Route,
+        mode: CacheMode,
+        deadline_s: float,
+    ) -> list[Batch]:
+        """Join batches under way where that is allowed, and open others for the rest."""
+        shares = mode in (CacheMode.ON, CacheMode.READ_ONLY)
+        joined: dict[Batch, None] = {}
+        fresh: dict[bytes, str] = {}
+        for key, text in missing.items():
+            batch = self._under_way.get(key) if shares else None
+            if batch is None:
+                fresh[key] = text
+            else:
+                joined[batch] = None
+        limit = self._providers[route.provider].capabilities(route.model).max_embed_texts
+        size = limit or DEFAULT_BATCH_TEXTS
+        items = list(fresh.items())
+        opened = []
+        for start in range(0, len(items), size):
+            batch = Batch(dict(items[start : start + size]), params.dimensions)
+            batch.patience_until_s = deadline_s
+            opened.append(batch)
+            if shares:
+                self._under_way.update(dict.fromkeys(batch.texts, batch))
+            store = _Storing(
+                scope=self._resolver.tenant(caller),
+                ttl_s=self._resolver.ttl_s(params.cache_ttl_s) if mode.writes else 0.0,
+            )
+            batch.task = self._spawn(self._buy(batch, route, store, caller), "embed")
+        return [*joined, *opened]
+
+    async def _wait(self, batches: Sequence[Batch], deadline_s: float) -> dict[bytes, Vector]:
+        vectors: dict[bytes, Vector] = {}
+        for batch in batches:
+            batch.waiters += 1
+            batch.patience_until_s = max(batch.patience_until_s, deadline_s)
+        try:
+            async with asyncio.timeout(deadline_s - self._clock.monotonic_s()):
+                for batch in batches:
+                    await asyncio.shield(batch.done)
+                    vectors |= batch.vectors
+        except TimeoutError:
+            raise Timeout("not all texts were embedded in time: ask with a longer timeout_s") from None
+        finally:
+            for batch in batches:
+                batch.waiters -= 1
+                if not batch.waiters and not batch.done.done():
+                    self._forget(batch)
+                    if batch.task is not None:
+                        batch.task.cancel()
+        return vectors
+
+    async def _buy(self, batch: Batch, route: Route, store: _Storing, caller: Caller) -> None:
+        journey = BatchJourney(batch=batch, providers=self._providers, clock=self._clock)
+        try:
+            arrived = await self._attempts.travel([route], journey)
+        except CallError as error:
+            self._log.event(error.log_level, "embed", outcome=error.type, uid=caller.uid,
+                            route=str(route), texts=len(batch.texts), error=error.message)
+            _fail(batch, error)
+        except asyncio.CancelledError:
+            batch.done.cancel()
+            raise
+        except BaseException as error:
+            # A bug of ours must not leave callers waiting; who owns the task logs it.
+            _fail(batch, InternalError(f"{type(error).__name__}: see the daemon's log"))
+            raise
+        else:
+            self._keep(batch, arrived.brought, route, store)
+            self._log.event("info", "embed", outcome="ok", uid=caller.uid, route=str(route),
+                            texts=len(batch.texts), tokens_in=arrived.brought.usage.tokens_in)
+            batch.done.set_result(None)
+        finally:
+            self._forget(batch)
+
+    def _keep(self, batch: Batch, embedded: Embedded, route: Route, store: _Storing) -> None:
+        batch.embedded = embedded
+        batch.cost_nanousd = self._costs.of_embedding(route, embedded)
+        for key, floats in zip(batch.texts, embedded.vectors, strict=True):
+            vector = Vector(model=embedded.model, dimension=embedded.dimension, floats=floats)
+            batch.vectors[key] = vector
+            if store.ttl_s > 0:
+                payload = vector.encode()
+                self._store.put(key, payload, scope=store.scope, ttl_s=store.ttl_s)
+                if self._second_tier is not None:
+                    self._second_tier.put(key, payload, ttl_s=store.ttl_s)
+
+    def _forget(self, batch: Batch) -> None:
+        for key in batch.texts:
+            if self._under_way.get(key) is batch:
+                del self._under_way[key]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Storing:
+    scope: str
+    ttl_s: float
+
+
+def _fail(batch: Batch, error: CallError) -> None:
+    batch.done.set_exception(error)
+    # Read once, so that a batch whose last waiter just left is no unheard error.
+    batch.done.exception()
+
+
+def _sum(costs: Sequence[int | None]) -> int | None:
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None

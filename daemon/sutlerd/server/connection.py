@@ -1,0 +1,256 @@
+"""One client's connection: lines in, lines out, never more than its limits hold.
+
+A cache hit is answered here, in the read callback, with no task made. Reading pauses, before
+anything is refused, while too much is under way or owed. End of input is not the end of the
+client: what it is owed is still sent. Who asks is the caller the kernel named at connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from enum import Enum
+from typing import Any, cast
+
+from sutlerd.domain.caller import Caller
+from sutlerd.domain.errors import CallError, InvalidRequest, ParseError
+from sutlerd.server.dispatch import dispatch
+from sutlerd.server.framing import LineSplitter, LineTooLong
+from sutlerd.server.hub import Hub
+from sutlerd.server.pending import Pending
+from sutlerd.server.replies import error_line
+from sutlerd.server.requests import BadRequest, RequestId, decode
+
+
+class State(Enum):
+    OPEN = "open"
+    #: The client has shut its sending half and is owed answers.
+    HALF_CLOSED = "half_closed"
+    #: What was written is still sent, nothing is read or begun.
+    CLOSING = "closing"
+    LOST = "lost"
+
+
+class Connection(asyncio.Protocol):
+    """``labels`` is what ``hello`` claimed; it labels calls and allows nothing."""
+
+    __slots__ = (
+        "_backlog", "_nameless", "_owed_paused", "_reading_paused", "_splitter", "_transport",
+        "_working", "buffered_bytes", "caller", "hub", "labels", "loop", "pending", "scope", "state",
+        "taken_at_s", "taken_bytes", "written_bytes",
+    )
+
+    def __init__(self, hub: Hub, caller: Caller, loop: asyncio.AbstractEventLoop) -> None:
+        self.hub = hub
+        self.caller = caller
+        self.scope = hub.resolver.tenant(caller)
+        self.loop = loop
+        self.state = State.OPEN
+        self.labels: dict[str, Any] = {}
+        self.pending: dict[RequestId | int, Pending] = {}
+        self.buffered_bytes = 0
+        self.written_bytes = 0
+        self.taken_bytes = 0
+        self.taken_at_s = 0.0
+        self._splitter = LineSplitter(max_line_bytes=hub.limits.line_bytes)
+        self._backlog: deque[bytes] = deque()
+        self._owed_paused = False
+        self._reading_paused = False
+        self._working = False
+
+    # -- the transport's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        limits = self.hub.limits
+        self._transport.set_write_buffer_limits(
+            high=limits.owed_pause_bytes, low=limits.owed_resume_bytes
+        )
+        self.hub.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.state is not State.OPEN:
+            return
+        try:
+            self._backlog.extend(self._splitter.feed(data))
+        except LineTooLong as too_long:
+            self._backlog.extend(too_long.lines)
+            self._work()
+            self.close_for(InvalidRequest(f"{too_long}: the connection is closed"))
+            return
+        self._work()
+        self._account()
+
+    def eof_received(self) -> bool:
+        if self.state is State.OPEN:
+            self.state = State.HALF_CLOSED
+            self._close_if_done()
+        return self.state is not State.LOST
+
+    def pause_writing(self) -> None:
+        self._owed_paused = True
+        self._steer_reading()
+
+    def resume_writing(self) -> None:
+        self._owed_paused = False
+        self._work()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.state = State.LOST
+        self._backlog.clear()
+        for pending in list(self.pending.values()):
+            pending.abandon()
+        self.hub.buffered(-self.buffered_bytes)
+        self.buffered_bytes = 0
+        self.hub.left(self)
+
+    # -- for requests under way
+
+    def begins(self, pending: Pending) -> None:
+        """Take up a request that does not end at once. Raises ``Overloaded``."""
+        self.hub.call_opened(self.caller)
+        self.pending[self._place(pending)] = pending
+
+    def ended(self, pending: Pending, line: bytes | None) -> None:
+        """Send a request's final line, once; ``None`` for a client that is gone."""
+        if self.pending.pop(self._place(pending), None) is None:
+            if line is not None:
+                self.send(line)
+            return
+        self.hub.call_ended(self.caller)
+        if line is not None:
+            self.send(line)
+        if self._backlog and not self._working:
+            self._work()
+        else:
+            self._steer_reading()
+        self._close_if_done()
+
+    def cancel_request(self, request_id: int | str) -> bool:
+        """End a request of this connection with ``cancelled``; false if none has this id."""
+        pending = self.pending.get(request_id)
+        if pending is None:
+            return False
+        pending.cancel()
+        return True
+
+    def send(self, line: bytes) -> None:
+        if self.state is not State.LOST and not self._transport.is_closing():
+            self.written_bytes += len(line)
+            self._transport.write(line)
+            self._account()
+
+    def send_chunks(self, lines: bytes) -> None:
+        """Send pieces of a stream; a client that is owed too much of them is cut."""
+        self.send(lines)
+        if self.owed_bytes() > self.hub.limits.owed_max_bytes:
+            self.cut("it is owed more than the limit")
+
+    # -- for those who watch over connections
+
+    def owed_bytes(self) -> int:
+        return self._transport.get_write_buffer_size() if self.state is not State.LOST else 0
+
+    @property
+    def wants_polling(self) -> bool:
+        """Whether the event loop would not tell that this client is gone."""
+        return self.state is State.HALF_CLOSED or self._reading_paused
+
+    def stalled_for_s(self, now_s: float) -> float:
+        """Tell for how long the client has taken nothing of what it is owed."""
+        owed_bytes = self.owed_bytes()
+        taken_bytes = self.written_bytes - owed_bytes
+        if not owed_bytes or taken_bytes != self.taken_bytes:
+            self.taken_bytes, self.taken_at_s = taken_bytes, now_s
+        self._account()
+        return now_s - self.taken_at_s
+
+    def descriptor(self) -> int:
+        sock: socket.socket = self._transport.get_extra_info("socket")
+        return sock.fileno()
+
+    def cut(self, why: str) -> None:
+        """Close at once, without what is owed: the client does not take it."""
+        if self.state is not State.LOST:
+            self.hub.tally.cut_slow += 1
+            self.hub.log.event("warning", "client_cut", uid=self.caller.uid,
+                               pid=self.caller.pid, why=why)
+            self._transport.abort()
+
+    def gone(self) -> None:
+        """Take note of a client that the loop said nothing about."""
+        if self.state is not State.LOST:
+            self._transport.abort()
+
+    def close_for(self, error: CallError) -> None:
+        """Tell why, under no request's id, and close. Calls under way are cancelled."""
+        if self.state in (State.CLOSING, State.LOST):
+            return
+        self.hub.tally.failed(error.type)
+        self.send(error_line(None, error))
+        self.close()
+
+    def close(self) -> None:
+        """Close after what was written is sent."""
+        if self.state in (State.CLOSING, State.LOST):
+            return
+        self.state = State.CLOSING
+        self._backlog.clear()
+        for pending in list(self.pending.values()):
+            pending.abandon()
+        self._transport.close()
+
+    # -- inside
+
+    def _work(self) -> None:
+        self._working = True
+        while self._backlog and not self._is_full() and self.state is not State.LOST:
+            self._on_line(self._backlog.popleft())
+        self._working = False
+        self._steer_reading()
+        self._close_if_done()
+
+    def _on_line(self, line: bytes) -> None:
+        try:
+            request = decode(line)
+        except ParseError as error:
+            self.hub.tally.failed(error.type)
+            self.hub.log.event("info", "bad_line", uid=self.caller.uid, why=error.message,
+                               line=error.data.pop("line_start", None))
+            self.send(error_line(None, error))
+            return
+        except BadRequest as bad:
+            self.hub.tally.failed(bad.error.type)
+            self.send(error_line(bad.id, bad.error))
+            return
+        dispatch(self, request)
+
+    def _is_full(self) -> bool:
+        return self._owed_paused or len(self.pending) >= self.hub.limits.in_flight_per_connection
+
+    def _steer_reading(self) -> None:
+        if self.state is not State.OPEN:
+            return
+        pause = bool(self._backlog) or self._is_full()
+        if pause and not self._reading_paused:
+            self._transport.pause_reading()
+        elif self._reading_paused and not pause:
+            self._transport.resume_reading()
+        self._reading_paused = pause
+
+    def _close_if_done(self) -> None:
+        if self.state is State.HALF_CLOSED and not self.pending and not self._backlog:
+            self.close()
+
+    def _account(self) -> None:
+        held = self._splitter.held_bytes + self.owed_bytes()
+        change = held - self.buffered_bytes
+        if change:
+            self.buffered_bytes = held
+            self.hub.buffered(change)
+
+    @staticmethod
+    def _place(pending: Pending) -> RequestId | int:
+        """Requests without an id may be many; each has a place of its own."""
+        return pending.id if pending.id is not None else -id(pending) - 2**64

@@ -1,0 +1,151 @@
+"""What all connections share: the services, the limits, who is connected, what is counted.
+
+No bytes are read or written here. Limits over all clients are kept here: connections and
+calls in sum and per uid, bytes held and owed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sutlerd.config.schema import LimitsConfig
+from sutlerd.domain.caller import Caller
+from sutlerd.domain.errors import Overloaded
+from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.pipeline.hits import HitPath
+from sutlerd.pipeline.resolve import Resolver
+from sutlerd.pipeline.serve import Pipeline
+
+if TYPE_CHECKING:
+    from sutlerd.server.connection import Connection
+    from sutlerd.server.services import Services
+
+#: A uid that comes when all ordinary places are taken gets a few of the reserved ones.
+RESERVED_PLACES_PER_UID = 16
+RETRY_AFTER_S = 1.0
+
+
+@dataclass
+class Tally:
+    """Plain counters, cheap enough for the hit path."""
+
+    hits: int = 0
+    fresh: int = 0
+    coalesced: int = 0
+    cut_slow: int = 0
+    refused_connections: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def answered(self, *, cached: bool, coalesced: bool) -> None:
+        if cached:
+            self.hits += 1
+        elif coalesced:
+            self.coalesced += 1
+        else:
+            self.fresh += 1
+
+    def failed(self, kind: str) -> None:
+        self.errors[kind] += 1
+
+
+class Hub:
+    """One per daemon. ``spawn`` starts a task that the daemon owns."""
+
+    def __init__(
+        self,
+        *,
+        pipeline: Pipeline,
+        resolver: Resolver,
+        hit_path: HitPath,
+        services: Services,
+        limits: LimitsConfig,
+        connection_limit: int,
+        clock: Clock,
+        log: EventLog,
+        spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+    ) -> None:
+        self.pipeline = pipeline
+        self.resolver = resolver
+        self.hit_path = hit_path
+        self.services = services
+        self.limits = limits
+        self.clock = clock
+        self.log = log
+        self.spawn = spawn
+        self.tally = Tally()
+        self.draining = False
+        self.connections: dict[Connection, None] = {}
+        self.buffered_bytes = 0
+        self._connection_limit = connection_limit
+        self._connections_by_uid: Counter[int] = Counter()
+        self._calls_by_uid: Counter[int] = Counter()
+        self._calls = 0
+
+    @property
+    def calls_open(self) -> int:
+        return self._calls
+
+    def has_place_for(self, uid: int) -> bool:
+        """Say whether one more connection of this uid may be served.
+
+        Any uid may fill the ordinary places; the reserved ones beyond them go to uids that
+        hold few, so that nobody can lock the others out.
+        """
+        held = len(self.connections)
+        if held < self._connection_limit and self._connections_by_uid[uid] < self._connection_limit:
+            return True
+        within = held < self._connection_limit + self.limits.connections_reserved
+        return within and self._connections_by_uid[uid] < RESERVED_PLACES_PER_UID
+
+    def joined(self, connection: Connection) -> None:
+        self.connections[connection] = None
+        self._connections_by_uid[connection.caller.uid] += 1
+
+    def left(self, connection: Connection) -> None:
+        if self.connections.pop(connection, self) is None:
+            _count_down(self._connections_by_uid, connection.caller.uid)
+
+    def call_opened(self, caller: Caller) -> None:
+        """Count one more call under way. Raises ``Overloaded`` at either maximum."""
+        if self._calls >= self.limits.calls:
+            raise Overloaded(
+                f"{self._calls} calls are under way on this node: ask again a little later",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        if self._calls_by_uid[caller.uid] >= self.limits.calls_per_uid:
+            raise Overloaded(
+                f"uid {caller.uid} has {self.limits.calls_per_uid} calls under way, "
+                "its share: wait for some of them",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self._calls += 1
+        self._calls_by_uid[caller.uid] += 1
+
+    def call_ended(self, caller: Caller) -> None:
+        self._calls -= 1
+        _count_down(self._calls_by_uid, caller.uid)
+
+    def buffered(self, change_bytes: int) -> None:
+        """Account for bytes held or owed; past the maximum the largest holder is closed."""
+        self.buffered_bytes += change_bytes
+        if change_bytes > 0 and self.buffered_bytes > self.limits.buffered_total_bytes:
+            self._close_largest_holder()
+
+    def _close_largest_holder(self) -> None:
+        largest = max(self.connections, key=lambda connection: connection.buffered_bytes)
+        largest.close_for(
+            Overloaded(
+                "clients hold more unfinished or unread bytes than the daemon may keep",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        )
+
+
+def _count_down(counter: Counter[int], uid: int) -> None:
+    counter[uid] -= 1
+    if not counter[uid]:
+        del counter[uid]

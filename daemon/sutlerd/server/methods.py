@@ -1,0 +1,146 @@
+"""The methods of the wire that are not calls for a reply: one table, one function each.
+
+A function takes the services, the session that asks, and its checked parameters; it gives
+the result, or an awaitable of it where it takes time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+
+from sutler.wire import PROTOCOL_VERSION
+from sutlerd.domain.caller import Caller
+from sutlerd.domain.errors import AccessDenied
+from sutlerd.pipeline.params import CountTokensParams, EmbedParams, LabelName, LabelText
+from sutlerd.pipeline.resolve import read_labels
+from sutlerd.server.services import Services
+
+#: Served by the pipeline, not by a function here.
+REPLY_METHODS = frozenset({"complete", "chat"})
+
+
+class Session(Protocol):
+    """What a method may know of the connection that asks."""
+
+    @property
+    def caller(self) -> Caller: ...
+
+    @property
+    def scope(self) -> str: ...
+
+    labels: dict[str, Any]
+
+    def cancel_request(self, request_id: int | str) -> bool: ...
+
+
+class NoParams(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class CancelParams(NoParams):
+    id: StrictInt | StrictStr
+
+
+class HelloParams(NoParams):
+    client: Annotated[StrictStr, Field(max_length=256)] | None = None
+    version: Annotated[StrictStr, Field(max_length=64)] | None = None
+    protocol: StrictInt | None = None
+    labels: Annotated[dict[LabelName, LabelText | StrictInt], Field(max_length=16)] | None = None
+
+
+class CacheParams(NoParams):
+    """``everyone`` asks for all scopes, which only operators may."""
+
+    everyone: StrictBool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """``costs`` marks methods that a stopping daemon begins no more."""
+
+    params: type[BaseModel]
+    run: Callable[[Services, Any, Any], dict[str, Any] | Awaitable[Any]]
+    costs: bool = False
+    operators_only: bool = False
+
+
+def ping(services: Services, session: Session, params: NoParams) -> dict[str, Any]:
+    return {}
+
+
+def hello(services: Services, session: Session, params: HelloParams) -> dict[str, Any]:
+    if params.labels:
+        session.labels = {name: str(value) for name, value in params.labels.items()}
+    caller = session.caller
+    return {
+        "protocol": PROTOCOL_VERSION,
+        "version": services.version,
+        "instance": services.instance,
+        "methods": sorted([*METHODS, *REPLY_METHODS]),
+        "limits": services.limits.model_dump(),
+        "caller": {
+            "uid": caller.uid,
+            "gid": caller.gid,
+            "pid": caller.pid,
+            "job": caller.job,
+            "operator": caller.may_operate,
+        },
+    }
+
+
+def cancel(services: Services, session: Session, params: CancelParams) -> dict[str, Any]:
+    return {"cancelled": session.cancel_request(params.id)}
+
+
+def models(services: Services, session: Session, params: NoParams) -> dict[str, Any]:
+    return {"models": services.list_models()}
+
+
+def status(services: Services, session: Session, params: NoParams) -> dict[str, Any]:
+    return services.status(session.caller)
+
+
+def cache_stats(services: Services, session: Session, params: CacheParams) -> dict[str, Any]:
+    scope = _cache_scope(session, params)
+    return services.cache_stats(scope)
+
+
+async def cache_clear(services: Services, session: Session, params: CacheParams) -> dict[str, Any]:
+    cleared = await services.clear_cache(_cache_scope(session, params))
+    return {"cleared": cleared}
+
+
+async def embed(services: Services, session: Session, params: EmbedParams) -> bytes:
+    labels = read_labels({**session.labels, **params.labels})
+    return await services.embeddings.embed(params, session.caller, labels)
+
+
+async def count_tokens(
+    services: Services, session: Session, params: CountTokensParams
+) -> dict[str, Any]:
+    return await services.counting.count(params)
+
+
+def _cache_scope(session: Session, params: CacheParams) -> str | None:
+    if not params.everyone:
+        return session.scope
+    if not session.caller.may_operate:
+        raise AccessDenied("only operators see or clear everyone's cache; leave out everyone")
+    return None
+
+
+METHODS: dict[str, Method] = {
+    "ping": Method(params=NoParams, run=ping),
+    "hello": Method(params=HelloParams, run=hello),
+    "cancel": Method(params=CancelParams, run=cancel),
+    "models": Method(params=NoParams, run=models),
+    "status": Method(params=NoParams, run=status),
+    "cache.stats": Method(params=CacheParams, run=cache_stats),
+    "cache.clear": Method(params=CacheParams, run=cache_clear),
+    "embed": Method(params=EmbedParams, run=embed, costs=True),
+    "count_tokens": Method(params=CountTokensParams, run=count_tokens, costs=True),
+}
