@@ -26,6 +26,8 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 READABLE = {"text", "json"}
+#: Options of pip's.
+FOREIGN_OPTIONS = {"--no-deps"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,30 @@ def test_every_block_has_a_tag_that_says_what_becomes_of_it() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert text.count("\n```") == 2 * len(_snippets()), "a fence without a tag, or not closed"
     assert {each.tag for each in _snippets()} <= {"python", "sh", "yaml"} | READABLE
+
+
+def test_the_methods_listed_are_the_methods_there_are() -> None:
+    from sutlerd.server.methods import METHODS, REPLY_METHODS
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text[text.index("| method |") :].split("\n\n")[0]
+    listed = re.findall(r"^\| `([a-z_.]+)` \|", table, re.MULTILINE)
+    assert sorted(listed) == sorted([*METHODS, *REPLY_METHODS])
+
+
+def test_every_option_named_is_one_that_a_command_takes() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - FOREIGN_OPTIONS
+    known: set[str] = set()
+    for command in (["sutlerd"], ["sutler"], ["sutler", "chat"], ["sutler", "map"]):
+        said = subprocess.run(
+            [Path(sys.executable).parent / command[0], *command[1:], "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        known |= set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", said.stdout))
+    assert named <= known
 
 
 @pytest.mark.timeout(120)
