@@ -111,7 +111,8 @@ class Embeddings:
         keys = await self._keys(params, caller, route, provider)
         vectors = await self._stored(keys, mode, self._resolver.tenant(caller))
         missing = {key: text for key, text in keys.items() if key not in vectors}
-        cached_texts = sum(1 for text in params.texts if text not in missing.values())
+        unknown = set(missing.values())
+        cached_texts = sum(text not in unknown for text in params.texts)
         batches: list[Batch] = []
         if missing and params.cache == "only":
             raise CacheMiss(f"{len(missing)} of the texts are not stored, and cache is 'only'")

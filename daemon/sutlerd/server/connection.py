@@ -24,6 +24,7 @@ from sutlerd.server.requests import BadRequest, RequestId, decode
 
 
 class State(Enum):
+    CONNECTING = "connecting"
     OPEN = "open"
     #: The client has shut its sending half and is owed answers.
     HALF_CLOSED = "half_closed"
@@ -36,7 +37,7 @@ class Connection(asyncio.Protocol):
     """``labels`` is what ``hello`` claimed; it labels calls and allows nothing."""
 
     __slots__ = (
-        "_backlog", "_nameless", "_owed_paused", "_reading_paused", "_splitter", "_transport",
+        "_backlog", "_owed_paused", "_reading_paused", "_splitter", "_transport",
         "_working", "buffered_bytes", "caller", "hub", "labels", "loop", "pending", "scope", "state",
         "taken_at_s", "taken_bytes", "written_bytes",
     )
@@ -46,7 +47,7 @@ class Connection(asyncio.Protocol):
         self.caller = caller
         self.scope = hub.resolver.tenant(caller)
         self.loop = loop
-        self.state = State.OPEN
+        self.state = State.CONNECTING
         self.labels: dict[str, Any] = {}
         self.pending: dict[RequestId | int, Pending] = {}
         self.buffered_bytes = 0
@@ -67,7 +68,10 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(
             high=limits.owed_pause_bytes, low=limits.owed_resume_bytes
         )
-        self.hub.joined(self)
+        if self.state is State.CLOSING:
+            self._transport.close()
+        else:
+            self.state = State.OPEN
 
     def data_received(self, data: bytes) -> None:
         if self.state is not State.OPEN:
@@ -136,7 +140,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def send(self, line: bytes) -> None:
-        if self.state is not State.LOST and not self._transport.is_closing():
+        if self._is_connected and not self._transport.is_closing():
             self.written_bytes += len(line)
             self._transport.write(line)
             self._account()
@@ -150,7 +154,7 @@ class Connection(asyncio.Protocol):
     # -- for those who watch over connections
 
     def owed_bytes(self) -> int:
-        return self._transport.get_write_buffer_size() if self.state is not State.LOST else 0
+        return self._transport.get_write_buffer_size() if self._is_connected else 0
 
     @property
     def wants_polling(self) -> bool:
@@ -172,7 +176,7 @@ class Connection(asyncio.Protocol):
 
     def cut(self, why: str) -> None:
         """Close at once, without what is owed: the client does not take it."""
-        if self.state is not State.LOST:
+        if self._is_connected:
             self.hub.tally.cut_slow += 1
             self.hub.log.event("warning", "client_cut", uid=self.caller.uid,
                                pid=self.caller.pid, why=why)
@@ -180,7 +184,7 @@ class Connection(asyncio.Protocol):
 
     def gone(self) -> None:
         """Take note of a client that the loop said nothing about."""
-        if self.state is not State.LOST:
+        if self._is_connected:
             self._transport.abort()
 
     def close_for(self, error: CallError) -> None:
@@ -195,13 +199,18 @@ class Connection(asyncio.Protocol):
         """Close after what was written is sent."""
         if self.state in (State.CLOSING, State.LOST):
             return
-        self.state = State.CLOSING
+        connected, self.state = self._is_connected, State.CLOSING
         self._backlog.clear()
         for pending in list(self.pending.values()):
             pending.abandon()
-        self._transport.close()
+        if connected:
+            self._transport.close()
 
     # -- inside
+
+    @property
+    def _is_connected(self) -> bool:
+        return self.state not in (State.CONNECTING, State.LOST)
 
     def _work(self) -> None:
         self._working = True

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sutlerd.config.schema import LimitsConfig
 from sutlerd.domain.caller import Caller
-from sutlerd.domain.errors import Overloaded
+from sutlerd.domain.errors import CallError, Overloaded
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.pipeline.hits import HitPath
 from sutlerd.pipeline.resolve import Resolver
@@ -84,6 +84,7 @@ class Hub:
         self._connections_by_uid: Counter[int] = Counter()
         self._calls_by_uid: Counter[int] = Counter()
         self._calls = 0
+        self._watchers: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     @property
     def calls_open(self) -> int:
@@ -108,6 +109,7 @@ class Hub:
     def left(self, connection: Connection) -> None:
         if self.connections.pop(connection, self) is None:
             _count_down(self._connections_by_uid, connection.caller.uid)
+            self._changed()
 
     def call_opened(self, caller: Caller) -> None:
         """Count one more call under way. Raises ``Overloaded`` at either maximum."""
@@ -128,12 +130,35 @@ class Hub:
     def call_ended(self, caller: Caller) -> None:
         self._calls -= 1
         _count_down(self._calls_by_uid, caller.uid)
+        self._changed()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on calls or connections holds."""
+        if not condition():
+            holds = asyncio.get_running_loop().create_future()
+            self._watchers.append((condition, holds))
+            await holds
+
+    def close_all(self, error: CallError) -> None:
+        """End every call with this error, and every connection after what it is owed."""
+        for connection in list(self.connections):
+            for pending in list(connection.pending.values()):
+                pending.cancel(error)
+            connection.close()
 
     def buffered(self, change_bytes: int) -> None:
         """Account for bytes held or owed; past the maximum the largest holder is closed."""
         self.buffered_bytes += change_bytes
         if change_bytes > 0 and self.buffered_bytes > self.limits.buffered_total_bytes:
             self._close_largest_holder()
+
+    def _changed(self) -> None:
+        for watcher in self._watchers[:]:
+            condition, holds = watcher
+            if holds.done() or condition():
+                self._watchers.remove(watcher)
+                if not holds.done():
+                    holds.set_result(None)
 
     def _close_largest_holder(self) -> None:
         largest = max(self.connections, key=lambda connection: connection.buffered_bytes)

@@ -1,0 +1,151 @@
+"""Start, READY, drain, stop: the order in which the daemon lives and dies.
+
+Folders, lock and store come before the socket: who is refused leaves a running daemon's
+socket untouched. The first SIGTERM drains, a second one or SIGINT during it ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+
+from sutlerd import __version__
+from sutlerd.app import App, build
+from sutlerd.config.loader import Loaded
+from sutlerd.config.schema import Config
+from sutlerd.domain.errors import ShuttingDown
+from sutlerd.server.doorkeeper import Doorkeeper
+from sutlerd.server.front import Front
+from sutlerd.server.watch import watch_connections
+from sutlerd.system.access import access_from, gid_of
+from sutlerd.system.clock import SystemClock
+from sutlerd.system.exits import Exit
+from sutlerd.system.folders import Host, Place, cache_folder, socket_path, state_folder
+from sutlerd.system.hardening import connection_limit
+from sutlerd.system.listening import SocketAccess
+from sutlerd.system.lock import lock_folder
+from sutlerd.system.notify import Notifier
+from sutlerd.system.stall import StallWatch
+from sutlerd.telemetry.logs import Log
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: For clients to take what they are owed when the daemon stops.
+_LEAVE_LIMIT_S = 0.5
+
+
+async def live(loaded: Loaded, environ: Mapping[str, str], log: Log) -> Exit:
+    """Run the daemon until it is told to stop. Raises ``CannotStart``."""
+    config, host = loaded.config, Host(environ=environ)
+    clock = SystemClock()
+    started_s = clock.monotonic_s()
+    async with AsyncExitStack() as stack:
+        state = state_folder(config.daemon.state_dir, host)
+        stack.callback(lock_folder(state.path, protects="its state", uid=host.uid).release)
+        cache = _cache_place(config, host)
+        place = socket_path(config.daemon.socket, host)
+        for chosen in (state, cache, place):
+            for warning in chosen.warnings if chosen else ():
+                log.event("warning", "folder", said=warning)
+        limit, warning = connection_limit(config.limits.connections)
+        if warning is not None:
+            log.event("warning", "connection_limit", said=warning)
+        app = await build(
+            stack, config, cache_place=cache, connection_limit=limit, clock=clock, log=log
+        )
+        notifier = Notifier(environ)
+        stack.enter_context(StallWatch(asyncio.get_running_loop(), log=log))
+        front = _front(app, config, place, host, log)
+        stack.enter_context(front)
+        app.tasks.start(watch_connections(app.hub), "watch connections")
+        app.tasks.start(front.keep_reachable(), "keep the socket reachable")
+        with _stop_signals() as signals:
+            notifier.ready(f"serving on {front.path}")
+            log.event(
+                "info", "ready", socket=front.path, version=__version__, pid=os.getpid(),
+                state=str(state.path), cache=str(cache.path) if cache else "memory",
+                took_ms=round((clock.monotonic_s() - started_s) * 1000, 1),
+            )
+            await signals.get()
+            notifier.stopping()
+            return await _drain(app, front, signals, config.daemon.drain_s, log)
+
+
+def _cache_place(config: Config, host: Host) -> Place | None:
+    cache = config.llm.cache
+    if not cache.enabled or cache.backend == "memory":
+        return None
+    return cache_folder(config.daemon.cache_dir, host)
+
+
+def _front(app: App, config: Config, place: Place, host: Host, log: Log) -> Front:
+    access = config.access
+    group = config.daemon.socket_group
+    doorkeeper = Doorkeeper(
+        hub=app.hub,
+        access=access_from(
+            users=access.users,
+            groups=access.groups,
+            operator_users=access.operators.users,
+            operator_groups=access.operators.groups,
+            own_uid=host.uid,
+        ),
+        log=log,
+        spawn=app.tasks.start,
+    )
+    return Front(
+        path=place.path,
+        access=SocketAccess(
+            mode=config.daemon.socket_mode_bits,
+            gid=None if group is None else gid_of(group),
+        ),
+        uid=host.uid,
+        environ=host.environ,
+        doorkeeper=doorkeeper,
+        log=log,
+    )
+
+
+async def _drain(
+    app: App, front: Front, signals: asyncio.Queue[int], drain_s: float, log: Log
+) -> Exit:
+    """Let what is under way finish, within the limit or until told again to stop."""
+    hub = app.hub
+    hub.draining = True
+    front.stop_accepting()
+    log.event("info", "draining", calls=hub.calls_open, connections=len(hub.connections))
+    again = asyncio.ensure_future(signals.get())
+    idle = asyncio.ensure_future(hub.until(lambda: hub.calls_open == 0))
+    done, _ = await asyncio.wait(
+        (again, idle), timeout=drain_s, return_when=asyncio.FIRST_COMPLETED
+    )
+    for waiter in (again, idle):
+        waiter.cancel()
+    calls_cut = hub.calls_open
+    hub.close_all(ShuttingDown("the daemon has stopped: reconnect and ask again"))
+    try:
+        async with asyncio.timeout(_LEAVE_LIMIT_S):
+            await hub.until(lambda: not hub.connections)
+    except TimeoutError:
+        log.event("warning", "unread", said="clients were left before they had read everything",
+                  connections=len(hub.connections))
+    exit_code = Exit.CUT_SHORT if again in done and calls_cut else Exit.CLEAN
+    log.event("info", "stopped", why=exit_code.sentence, calls_cut=calls_cut,
+              exit_code=int(exit_code))
+    return exit_code
+
+
+@contextmanager
+def _stop_signals() -> Iterator[asyncio.Queue[int]]:
+    """Give a queue of the signals that ask to stop."""
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Queue[int] = asyncio.Queue()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, arrived.put_nowait, number)
+    try:
+        yield arrived
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

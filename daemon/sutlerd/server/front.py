@@ -1,0 +1,111 @@
+"""The listening side: bound or inherited, accepting, and bound anew when its file is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sutlerd.domain.ports import EventLog
+from sutlerd.server.doorkeeper import Doorkeeper
+from sutlerd.system.accepting import Acceptor
+from sutlerd.system.exits import CannotStart
+from sutlerd.system.inherited import inherited_listener
+from sutlerd.system.listening import Listener, SocketAccess, listen, listen_again
+
+CHECK_INTERVAL_S = 5.0
+
+
+class Front:
+    """A context manager: listens while it is entered.
+
+    ``environ`` may name a socket that the service manager passed on; then ``path`` is not used.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        access: SocketAccess,
+        uid: int,
+        environ: Mapping[str, str],
+        doorkeeper: Doorkeeper,
+        log: EventLog,
+    ) -> None:
+        self._wanted_path = path
+        self._access = access
+        self._uid = uid
+        self._environ = environ
+        self._doorkeeper = doorkeeper
+        self._log = log
+        self._listener: Listener | None = None
+        self._acceptor: Acceptor | None = None
+
+    @property
+    def path(self) -> str:
+        return self._listener.path if self._listener is not None else str(self._wanted_path)
+
+    def __enter__(self) -> Self:
+        """Listen and accept. Raises ``CannotStart``."""
+        inherited = inherited_listener(self._environ)
+        self._listener = inherited or listen(self._wanted_path, self._access, uid=self._uid)
+        self._accept()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop_accepting()
+
+    def stop_accepting(self) -> None:
+        """Take no more clients. An inherited socket stays with the service manager, so that
+        those who come meanwhile wait for the next daemon instead of being refused."""
+        self._unaccept()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    async def keep_reachable(self) -> None:
+        """Notice a socket file that was removed or replaced, and bind it anew."""
+        while self._listener is not None:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            if self._listener is not None and not self._listener.still_there():
+                self._rebind(self._listener)
+
+    def _rebind(self, lost: Listener) -> None:
+        try:
+            fresh = listen_again(lost, uid=self._uid)
+        except CannotStart as refusal:
+            self._log.event("error", "socket_lost", path=lost.path, said=refusal.message)
+            return
+        if self._acceptor is not None:
+            self._acceptor.on_readable()
+        self._unaccept()
+        lost.socket.close()
+        self._listener = fresh
+        self._accept()
+        self._log.event("warning", "socket_bound_anew", path=fresh.path,
+                        why="its file was removed or replaced")
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        self._acceptor = Acceptor(
+            self._listener.socket,
+            admit=self._doorkeeper.admit,
+            refuse=self._doorkeeper.refuse,
+        )
+        asyncio.get_running_loop().add_reader(
+            self._listener.socket.fileno(), self._acceptor.on_readable
+        )
+
+    def _unaccept(self) -> None:
+        if self._acceptor is None or self._listener is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._listener.socket.fileno())
+        self._acceptor.close()
+        self._acceptor = None

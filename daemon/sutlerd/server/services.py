@@ -1,0 +1,126 @@
+"""What the methods serve from: the rooms below, gathered for those who ask about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sutlerd.cache.contract import SecondTier, Store, StoreUnavailable
+from sutlerd.config.schema import LimitsConfig
+from sutlerd.domain.caller import Caller
+from sutlerd.domain.errors import Overloaded
+from sutlerd.domain.ports import Clock
+from sutlerd.pipeline.counting import Counting
+from sutlerd.pipeline.embedding import Embeddings
+from sutlerd.pipeline.hits import HitPath
+from sutlerd.providers.contract import Provider
+
+if TYPE_CHECKING:
+    from sutlerd.server.hub import Hub
+
+
+class Services:
+    """``off`` tells why a configured provider is not in service; ``default_route`` is shown
+    by ``models``. ``hub`` is set once by who builds both."""
+
+    hub: Hub
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        instance: str,
+        limits: LimitsConfig,
+        providers: Mapping[str, Provider],
+        off: Mapping[str, str],
+        default_route: tuple[str, str] | None,
+        store: Store,
+        second_tier: SecondTier | None,
+        hit_path: HitPath,
+        embeddings: Embeddings,
+        counting: Counting,
+        clock: Clock,
+    ) -> None:
+        self.version = version
+        self.instance = instance
+        self.limits = limits
+        self.embeddings = embeddings
+        self.counting = counting
+        self._providers = providers
+        self._off = off
+        self._default_route = default_route
+        self._store = store
+        self._second_tier = second_tier
+        self._hit_path = hit_path
+        self._clock = clock
+        self._started_s = clock.monotonic_s()
+
+    def list_models(self) -> list[dict[str, Any]]:
+        listed = []
+        for provider in self._providers.values():
+            for model in dict.fromkeys([*provider.models, *provider.embed_models]):
+                listed.append(
+                    {
+                        "id": model,
+                        "provider": provider.name,
+                        "default": (provider.name, model) == self._default_route,
+                        "available": True,
+                        "capabilities": provider.capabilities(model).to_wire(),
+                        "price": None,
+                    }
+                )
+        return listed
+
+    def status(self, caller: Caller) -> dict[str, Any]:
+        """Give the daemon's state; details of callers to themselves, of all to operators."""
+        hub = self.hub
+        tally = hub.tally
+        return {
+            "version": self.version,
+            "instance": self.instance,
+            "uptime_s": round(self._clock.monotonic_s() - self._started_s, 3),
+            "state": "draining" if hub.draining else "running",
+            "connections": len(hub.connections),
+            "calls_open": hub.calls_open,
+            "callers": self._callers(caller),
+            "answers": {
+                "cached": tally.hits,
+                "coalesced": tally.coalesced,
+                "fresh": tally.fresh,
+                "errors": dict(tally.errors) if caller.may_operate else None,
+            },
+            "providers": {
+                **{name: provider.health() for name, provider in self._providers.items()},
+                **{name: {"state": "off", "why": why} for name, why in self._off.items()},
+            },
+            "cache": self.cache_stats(None if caller.may_operate else f"uid:{caller.uid}"),
+            "buffered_bytes": hub.buffered_bytes,
+            "clients_cut": tally.cut_slow,
+        }
+
+    def cache_stats(self, scope: str | None) -> dict[str, Any]:
+        stats: dict[str, Any] = dict(self._store.stats(scope))
+        if self._second_tier is not None and scope is None:
+            stats["second_tier"] = self._second_tier.stats()
+        return stats
+
+    async def clear_cache(self, scope: str | None) -> int:
+        """Remove a scope's entries. Raises ``Overloaded`` where the store cannot do it now."""
+        try:
+            return await self._store.clear(scope)
+        except StoreUnavailable as error:
+            raise Overloaded(str(error), retry_after_s=5.0) from None
+
+    def _callers(self, caller: Caller) -> list[dict[str, Any]]:
+        shown: dict[tuple[int, str | None], dict[str, Any]] = {}
+        for connection in self.hub.connections:
+            who = connection.caller
+            if who.uid != caller.uid and not caller.may_operate:
+                continue
+            row = shown.setdefault(
+                (who.uid, who.job),
+                {"uid": who.uid, "job": who.job, "connections": 0, "calls_open": 0},
+            )
+            row["connections"] += 1
+            row["calls_open"] += len(connection.pending)
+        return list(shown.values())
