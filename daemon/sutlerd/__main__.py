@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(_run(options))
     except CannotStart as refusal:
-        print(f"sutlerd: {refusal.message}", file=sys.stderr)
+        _complain(refusal.message)
         return int(refusal.exit_code)
 
 
@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace) -> Exit:
         loaded = load(options.config, os.environ, overrides=_overrides(options))
     except ConfigError as error:
         for problem in error.problems:
-            print(f"sutlerd: {problem}", file=sys.stderr)
+            _complain(str(problem))
         return Exit.CONFIGURATION
     daemon = loaded.config.daemon
     log = Log(level=daemon.log_level, style=daemon.log_format, secrets=loaded.secrets)
@@ -53,11 +53,14 @@ def _run(options: argparse.Namespace) -> Exit:
             log.event("warning", "configuration", said=str(problem))
         return uvloop.run(live(loaded, os.environ, log))
     except CannotStart as refusal:
-        log.event("error", "cannot_start", said=refusal.message,
-                  exit_code=int(refusal.exit_code))
+        log.event("error", "cannot_start", said=refusal.message, exit_code=int(refusal.exit_code))
         return refusal.exit_code
     finally:
         log.close(timeout_s=1.0)
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"sutlerd: {message}\n")
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,6 @@ order and left in reverse. Nothing heavy is imported here, and no network is tou
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass

@@ -64,8 +64,13 @@ async def live(loaded: Loaded, environ: Mapping[str, str], log: Log) -> Exit:
         with _stop_signals() as signals:
             notifier.ready(f"serving on {front.path}")
             log.event(
-                "info", "ready", socket=front.path, version=__version__, pid=os.getpid(),
-                state=str(state.path), cache=str(cache.path) if cache else "memory",
+                "info",
+                "ready",
+                socket=front.path,
+                version=__version__,
+                pid=os.getpid(),
+                state=str(state.path),
+                cache=str(cache.path) if cache else "memory",
                 took_ms=round((clock.monotonic_s() - started_s) * 1000, 1),
             )
             await signals.get()
@@ -129,11 +134,16 @@ async def _drain(
         async with asyncio.timeout(_LEAVE_LIMIT_S):
             await hub.until(lambda: not hub.connections)
     except TimeoutError:
-        log.event("warning", "unread", said="clients were left before they had read everything",
-                  connections=len(hub.connections))
+        log.event(
+            "warning",
+            "unread",
+            said="clients were left before they had read everything",
+            connections=len(hub.connections),
+        )
     exit_code = Exit.CUT_SHORT if again in done and calls_cut else Exit.CLEAN
-    log.event("info", "stopped", why=exit_code.sentence, calls_cut=calls_cut,
-              exit_code=int(exit_code))
+    log.event(
+        "info", "stopped", why=exit_code.sentence, calls_cut=calls_cut, exit_code=int(exit_code)
+    )
     return exit_code
 
 

@@ -24,8 +24,8 @@ from sutlerd.domain.ports import Clock
 from sutlerd.pipeline.retry import Again, Effort, NextRoute
 from sutlerd.providers.contract import AttemptFailed, BuiltRequest, Provider, Verdict
 
-
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Leg:
     built: BuiltRequest
 
 
-class Journey(Protocol[T]):
+class Journey(Protocol[T_co]):
     """What is to be answered along a chain; a chat flight or a batch of texts."""
 
     @property
@@ -48,7 +48,7 @@ class Journey(Protocol[T]):
 
     def leg(self, route: Route) -> Leg: ...
 
-    async def once(self, provider: Provider, leg: Leg, *, deadline_s: float) -> T:
+    async def once(self, provider: Provider, leg: Leg, *, deadline_s: float) -> T_co:
         """Make one attempt. Raises ``AttemptFailed``."""
 
 

@@ -37,7 +37,15 @@ class Flight:
     """
 
     __slots__ = (
-        "_cancel", "_done", "_flights", "_followers", "asked", "key", "opener", "pieces", "stores"
+        "_cancel",
+        "_done",
+        "_flights",
+        "_followers",
+        "asked",
+        "key",
+        "opener",
+        "pieces",
+        "stores",
     )
 
     def __init__(self, flights: Flights, key: bytes | None) -> None:

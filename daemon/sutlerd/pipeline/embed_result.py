@@ -35,7 +35,9 @@ class Vector:
     floats: bytes
 
     def encode(self) -> bytes:
-        return orjson.dumps({"model": self.model, "dimension": self.dimension}) + b"\n" + self.floats
+        return (
+            orjson.dumps({"model": self.model, "dimension": self.dimension}) + b"\n" + self.floats
+        )
 
     @classmethod
     def decode(cls, payload: bytes) -> Vector:

@@ -18,8 +18,9 @@ from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CacheMiss, CallError, InternalError, Timeout
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Embedded
-from sutlerd.pipeline.attempt import Attempts, Leg
+from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.costs import Costs
+from sutlerd.pipeline.embed_batch import Batch, BatchJourney
 from sutlerd.pipeline.embed_result import Vector, check_texts, compose_vectors
 from sutlerd.pipeline.params import EmbedParams
 from sutlerd.pipeline.resolve import Resolver
@@ -28,45 +29,6 @@ from sutlerd.providers.contract import Provider
 
 DEFAULT_BATCH_TEXTS = 256
 _YIELD_EVERY_TEXTS = 128
-
-
-class Batch:
-    """Texts that are bought together, and those who wait for any of them."""
-
-    def __init__(self, texts: Mapping[bytes, str], dimensions: int | None) -> None:
-        self.texts = dict(texts)
-        self.dimensions = dimensions
-        self.waiters = 0
-        self.patience_until_s = 0.0
-        self.vectors: dict[bytes, Vector] = {}
-        self.embedded: Embedded | None = None
-        self.cost_nanousd: int | None = 0
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.task: asyncio.Task[None] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchJourney:
-    batch: Batch
-    providers: Mapping[str, Provider]
-    clock: Clock
-
-    @property
-    def was_heard(self) -> bool:
-        return False
-
-    def time_left_s(self) -> float:
-        return self.batch.patience_until_s - self.clock.monotonic_s()
-
-    def leg(self, route: Route) -> Leg:
-        request = EmbedRequest(
-            texts=tuple(self.batch.texts.values()), dimensions=self.batch.dimensions
-        )
-        built = self.providers[route.provider].build_embed(request, route.model)
-        return Leg(route=route, built=built)
-
-    async def once(self, provider: Provider, leg: Leg, *, deadline_s: float) -> Embedded:
-        return await provider.embed(leg.built, deadline_s=deadline_s)
 
 
 class Embeddings:
@@ -218,7 +180,9 @@ class Embeddings:
                     await asyncio.shield(batch.done)
                     vectors |= batch.vectors
         except TimeoutError:
-            raise Timeout("not all texts were embedded in time: ask with a longer timeout_s") from None
+            raise Timeout(
+                "not all texts were embedded in time: ask with a longer timeout_s"
+            ) from None
         finally:
             for batch in batches:
                 batch.waiters -= 1
@@ -233,8 +197,15 @@ class Embeddings:
         try:
             arrived = await self._attempts.travel([route], journey)
         except CallError as error:
-            self._log.event(error.log_level, "embed", outcome=error.type, uid=caller.uid,
-                            route=str(route), texts=len(batch.texts), error=error.message)
+            self._log.event(
+                error.log_level,
+                "embed",
+                outcome=error.type,
+                uid=caller.uid,
+                route=str(route),
+                texts=len(batch.texts),
+                error=error.message,
+            )
             _fail(batch, error)
         except asyncio.CancelledError:
             batch.done.cancel()
@@ -245,8 +216,15 @@ class Embeddings:
             raise
         else:
             self._keep(batch, arrived.brought, route, store)
-            self._log.event("info", "embed", outcome="ok", uid=caller.uid, route=str(route),
-                            texts=len(batch.texts), tokens_in=arrived.brought.usage.tokens_in)
+            self._log.event(
+                "info",
+                "embed",
+                outcome="ok",
+                uid=caller.uid,
+                route=str(route),
+                texts=len(batch.texts),
+                tokens_in=arrived.brought.usage.tokens_in,
+            )
             batch.done.set_result(None)
         finally:
             self._forget(batch)

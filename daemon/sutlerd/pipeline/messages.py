@@ -23,8 +23,8 @@ def check_messages(messages: list[dict[str, Any]]) -> tuple[tuple[dict[str, Any]
 
 
 def _checked(message: dict[str, Any], path: str, problems: list[str]) -> dict[str, Any]:
-    for member in sorted(message.keys() - _MEMBERS):
-        problems.append(f"{path}.{member[:100]}: no such member of a message")
+    surplus = sorted(message.keys() - _MEMBERS)
+    problems += [f"{path}.{member[:100]}: no such member of a message" for member in surplus]
     role = message.get("role")
     if role not in _ROLES:
         problems.append(f"{path}.role: must be one of {', '.join(_ROLES)}")
@@ -68,9 +68,9 @@ def _check_part(part: Any, role: str, path: str, problems: list[str]) -> None:
     if not isinstance(part, dict) or part.get("type") not in _PARTS:
         problems.append(f"{path}: must be a part of type {' or '.join(_PARTS)}")
         return
-    surplus = part.keys() - {"type", _PARTS[part["type"]]}
-    for member in sorted(surplus):
-        problems.append(f"{path}.{member[:100]}: no such member of a {part['type']} part")
+    surplus = sorted(part.keys() - {"type", _PARTS[part["type"]]})
+    kind = part["type"]
+    problems += [f"{path}.{member[:100]}: no such member of a {kind} part" for member in surplus]
     if part["type"] == "text":
         if not isinstance(part.get("text"), str) or not part["text"]:
             problems.append(f"{path}.text: must be a string that is not empty")
@@ -98,13 +98,12 @@ def _check_tool_calls(
     shaped["tool_calls"] = []
     for place, call in enumerate(calls):
         function = call.get("function") if isinstance(call, dict) else None
-        whole = (
+        if not (
             isinstance(function, dict)
             and isinstance(call.get("id"), str)
             and isinstance(function.get("name"), str)
             and isinstance(function.get("arguments"), str)
-        )
-        if not whole:
+        ):
             problems.append(
                 f"{path}.tool_calls[{place}]: must be "
                 '{"id": …, "type": "function", "function": {"name": …, "arguments": "…"}}'

@@ -117,9 +117,9 @@ class Options(_Shape):
     timeout_s: Annotated[Number, Field(gt=0)] | None = None
     lane: Literal["interactive", "normal", "background"] = "normal"
     fallback: StrictBool | Annotated[list[RouteName], Field(max_length=16)] | None = None
-    labels: Annotated[
-        dict[LabelName, LabelText | StrictInt], Field(max_length=16)
-    ] = Field(default_factory=dict)
+    labels: Annotated[dict[LabelName, LabelText | StrictInt], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
 
 
 class CompleteParams(Options):
@@ -147,9 +147,9 @@ class EmbedParams(_Shape):
     request_id: RequestName | None = None
     timeout_s: Annotated[Number, Field(gt=0)] | None = None
     lane: Literal["interactive", "normal", "background"] = "normal"
-    labels: Annotated[
-        dict[LabelName, LabelText | StrictInt], Field(max_length=16)
-    ] = Field(default_factory=dict)
+    labels: Annotated[dict[LabelName, LabelText | StrictInt], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
 
 
 class CountTokensParams(_Shape):
@@ -200,9 +200,7 @@ def _is_member_name(step: str) -> bool:
     return not any(mark in step for mark in branch) and step not in _BRANCHES
 
 
-_BRANCHES = frozenset(
-    {"str", "int", "float", "bool", "NamedFunction", "NamedTool", "strict"}
-)
+_BRANCHES = frozenset({"str", "int", "float", "bool", "NamedFunction", "NamedTool", "strict"})
 
 
 def _step(step: int | str) -> str:

@@ -26,12 +26,44 @@ from sutlerd.providers.contract import BuiltRequest, Provider
 #: parameters of their own, which are counted.
 FORBIDDEN_EXTRA = frozenset(
     {
-        "api_key", "base_url", "best_of", "echo", "extra_body", "extra_headers", "extra_query",
-        "format", "function_call", "functions", "headers", "input", "instructions", "max_output_tokens",
-        "max_completion_tokens", "max_new_tokens", "max_tokens", "messages", "model", "models", "n",
-        "n_predict", "n_probs", "num_predict", "options", "previous_response_id", "prompt", "provider",
-        "response_format", "route", "service_tier", "speed", "stream", "stream_options", "system",
-        "tool_choice", "tools", "transforms",
+        "api_key",
+        "base_url",
+        "best_of",
+        "echo",
+        "extra_body",
+        "extra_headers",
+        "extra_query",
+        "format",
+        "function_call",
+        "functions",
+        "headers",
+        "input",
+        "instructions",
+        "max_output_tokens",
+        "max_completion_tokens",
+        "max_new_tokens",
+        "max_tokens",
+        "messages",
+        "model",
+        "models",
+        "n",
+        "n_predict",
+        "n_probs",
+        "num_predict",
+        "options",
+        "previous_response_id",
+        "prompt",
+        "provider",
+        "response_format",
+        "route",
+        "service_tier",
+        "speed",
+        "stream",
+        "stream_options",
+        "system",
+        "tool_choice",
+        "tools",
+        "transforms",
     }
 )
 _LABELS = ("component", "project", "rank")
@@ -163,8 +195,10 @@ class Resolver:
             if max_tokens not in (None, options.max_completion_tokens):
                 problems.append("params.max_completion_tokens: differs from max_tokens")
             max_tokens = options.max_completion_tokens
-        for name in sorted(FORBIDDEN_EXTRA & options.extra.keys()):
-            problems.append(f"params.extra.{name}: sets price, model or length; not allowed here")
+        problems += [
+            f"params.extra.{name}: sets price, model or length; not allowed here"
+            for name in sorted(FORBIDDEN_EXTRA & options.extra.keys())
+        ]
         stop = (options.stop,) if isinstance(options.stop, str) else tuple(options.stop or ())
         return ChatRequest(
             messages=messages,
@@ -217,7 +251,9 @@ def _functions(
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
         problems.append("params.functions: two functions have the same name")
-    wanted: Any = options.function_call if options.function_call is not None else options.tool_choice
+    wanted: Any = (
+        options.function_call if options.function_call is not None else options.tool_choice
+    )
     if wanted is None or wanted in ("auto", "none", "required"):
         choice: str | dict[str, str] | None = wanted
     else:

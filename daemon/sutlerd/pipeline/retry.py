@@ -40,8 +40,8 @@ def backoff_s(tries: int, *, chance: float) -> float:
 
     ``chance`` is a random number in [0, 1).
     """
-    ceiling = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(tries - 1, 10))
-    return ceiling * chance
+    ceiling_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(tries - 1, 10))
+    return ceiling_s * chance
 
 
 @dataclass(kw_only=True)
@@ -74,7 +74,7 @@ class Effort:
             return GiveUp()
         if failure.verdict in (Verdict.CLOSED, Verdict.MODEL_GONE):
             return onward
-        if 0 < self.routes_left and self.attempts_left <= self.routes_left:
+        if self.routes_left > 0 and self.attempts_left <= self.routes_left:
             return NextRoute()
         delay_s = failure.retry_after_s
         if delay_s is None:

@@ -97,7 +97,8 @@ class Router:
         chain = []
         first = self._providers.get(self._default_provider)
         if first is not None:
-            chain.append(Route(provider=first.name, model=self._default_model or first.default_model))
+            model = self._default_model or first.default_model
+            chain.append(Route(provider=first.name, model=model))
         chain += self._fallback_routes()
         if not chain:
             raise InvalidParams(

@@ -64,9 +64,7 @@ class Pipeline:
 
     def resolve(self, method: str, params: Mapping[str, Any], caller: Caller) -> Resolved:
         """Turn parameters into a call. Raises ``CallError`` for what can be refused now."""
-        return self._resolver.reply_call(
-            method, params, caller, now_s=self._clock.monotonic_s()
-        )
+        return self._resolver.reply_call(method, params, caller, now_s=self._clock.monotonic_s())
 
     def start(self, resolved: Resolved, follower: Follower) -> Flight | None:
         """Answer from what is known, or join or open a flight, which is returned.

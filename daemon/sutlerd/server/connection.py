@@ -37,9 +37,23 @@ class Connection(asyncio.Protocol):
     """``labels`` is what ``hello`` claimed; it labels calls and allows nothing."""
 
     __slots__ = (
-        "_backlog", "_owed_paused", "_reading_paused", "_splitter", "_transport",
-        "_working", "buffered_bytes", "caller", "hub", "labels", "loop", "pending", "scope", "state",
-        "taken_at_s", "taken_bytes", "written_bytes",
+        "_backlog",
+        "_owed_paused",
+        "_reading_paused",
+        "_splitter",
+        "_transport",
+        "_working",
+        "buffered_bytes",
+        "caller",
+        "hub",
+        "labels",
+        "loop",
+        "pending",
+        "scope",
+        "state",
+        "taken_at_s",
+        "taken_bytes",
+        "written_bytes",
     )
 
     def __init__(self, hub: Hub, caller: Caller, loop: asyncio.AbstractEventLoop) -> None:
@@ -178,8 +192,9 @@ class Connection(asyncio.Protocol):
         """Close at once, without what is owed: the client does not take it."""
         if self._is_connected:
             self.hub.tally.cut_slow += 1
-            self.hub.log.event("warning", "client_cut", uid=self.caller.uid,
-                               pid=self.caller.pid, why=why)
+            self.hub.log.event(
+                "warning", "client_cut", uid=self.caller.uid, pid=self.caller.pid, why=why
+            )
             self._transport.abort()
 
     def gone(self) -> None:
@@ -225,8 +240,13 @@ class Connection(asyncio.Protocol):
             request = decode(line)
         except ParseError as error:
             self.hub.tally.failed(error.type)
-            self.hub.log.event("info", "bad_line", uid=self.caller.uid, why=error.message,
-                               line=error.data.pop("line_start", None))
+            self.hub.log.event(
+                "info",
+                "bad_line",
+                uid=self.caller.uid,
+                why=error.message,
+                line=error.data.pop("line_start", None),
+            )
             self.send(error_line(None, error))
             return
         except BadRequest as bad:

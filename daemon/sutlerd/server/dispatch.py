@@ -63,8 +63,9 @@ def _answer_hit(connection: Connection, request: Request) -> bool:
         return False
     found = None
     if not hub.draining:
-        found = hub.hit_path.find(connection.scope, connection.caller.uid, request.method,
-                                  params, name)
+        found = hub.hit_path.find(
+            connection.scope, connection.caller.uid, request.method, params, name
+        )
     if found is None:
         if name is not None:
             params["request_id"] = name
@@ -150,8 +151,9 @@ def _check_open(connection: Connection, method: Method) -> None:
     if connection.hub.draining and method.costs:
         raise ShuttingDown("the daemon is stopping: reconnect and ask again")
     if method.operators_only and not connection.caller.may_operate:
-        connection.hub.log.event("warning", "refused", uid=connection.caller.uid,
-                                 why="an operator's method")
+        connection.hub.log.event(
+            "warning", "refused", uid=connection.caller.uid, why="an operator's method"
+        )
         raise AccessDenied(
             f"uid {connection.caller.uid} is no operator of this daemon: ask one, "
             "or have access.operators name you"

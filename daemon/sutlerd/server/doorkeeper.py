@@ -64,8 +64,9 @@ class Doorkeeper:
         """Turn a client away for want of room."""
         self._turn_away(
             sock,
-            Overloaded("too many connections: try again a little later",
-                       retry_after_s=RETRY_AFTER_S),
+            Overloaded(
+                "too many connections: try again a little later", retry_after_s=RETRY_AFTER_S
+            ),
         )
 
     async def _connect(self, connection: Connection, sock: socket.socket) -> None:

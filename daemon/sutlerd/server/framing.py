@@ -50,7 +50,7 @@ class LineSplitter:
         return self._checked(pieces)
 
     def _checked(self, pieces: list[bytes]) -> list[bytes]:
-        lines = []
+        lines: list[bytes] = []
         rest = pieces.pop()
         for line in pieces:
             if len(line) > self._max_line_bytes:

@@ -72,10 +72,13 @@ class Front:
 
     async def keep_reachable(self) -> None:
         """Notice a socket file that was removed or replaced, and bind it anew."""
-        while self._listener is not None:
+        while True:
             await asyncio.sleep(CHECK_INTERVAL_S)
-            if self._listener is not None and not self._listener.still_there():
-                self._rebind(self._listener)
+            listener = self._listener
+            if listener is None:
+                return
+            if not listener.still_there():
+                self._rebind(listener)
 
     def _rebind(self, lost: Listener) -> None:
         try:
@@ -89,8 +92,9 @@ class Front:
         lost.socket.close()
         self._listener = fresh
         self._accept()
-        self._log.event("warning", "socket_bound_anew", path=fresh.path,
-                        why="its file was removed or replaced")
+        self._log.event(
+            "warning", "socket_bound_anew", path=fresh.path, why="its file was removed or replaced"
+        )
 
     def _accept(self) -> None:
         assert self._listener is not None

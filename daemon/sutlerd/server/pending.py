@@ -22,7 +22,14 @@ class PendingReply:
     caller's leave, whichever comes first."""
 
     __slots__ = (
-        "_connection", "_flight", "_started_s", "_timer", "call", "deadline_s", "id", "id_text",
+        "_connection",
+        "_flight",
+        "_started_s",
+        "_timer",
+        "call",
+        "deadline_s",
+        "id",
+        "id_text",
         "wants_pieces",
     )
 

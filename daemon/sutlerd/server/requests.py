@@ -40,9 +40,7 @@ def decode(line: bytes) -> Request:
         raise _bad("a request is a JSON object with a method")
     request_id = value.get("id")
     if not _good_id(request_id):
-        raise _bad(
-            f"id must be a string of at most {MAX_ID_BYTES} bytes or an integer of 64 bits"
-        )
+        raise _bad(f"id must be a string of at most {MAX_ID_BYTES} bytes or an integer of 64 bits")
     method = value.get("method")
     if not isinstance(method, str):
         raise _bad("method must be a string", request_id)

@@ -56,20 +56,18 @@ class Services:
         self._started_s = clock.monotonic_s()
 
     def list_models(self) -> list[dict[str, Any]]:
-        listed = []
-        for provider in self._providers.values():
-            for model in dict.fromkeys([*provider.models, *provider.embed_models]):
-                listed.append(
-                    {
-                        "id": model,
-                        "provider": provider.name,
-                        "default": (provider.name, model) == self._default_route,
-                        "available": True,
-                        "capabilities": provider.capabilities(model).to_wire(),
-                        "price": None,
-                    }
-                )
-        return listed
+        return [
+            {
+                "id": model,
+                "provider": provider.name,
+                "default": (provider.name, model) == self._default_route,
+                "available": True,
+                "capabilities": provider.capabilities(model).to_wire(),
+                "price": None,
+            }
+            for provider in self._providers.values()
+            for model in dict.fromkeys([*provider.models, *provider.embed_models])
+        ]
 
     def status(self, caller: Caller) -> dict[str, Any]:
         """Give the daemon's state; details of callers to themselves, of all to operators."""

@@ -1,0 +1,53 @@
+"""Texts that are bought together, and the journey they make."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sutlerd.domain.call import EmbedRequest, Route
+from sutlerd.domain.ports import Clock
+from sutlerd.domain.reply import Embedded
+from sutlerd.pipeline.attempt import Leg
+from sutlerd.pipeline.embed_result import Vector
+from sutlerd.providers.contract import Provider
+
+
+class Batch:
+    """Texts that are bought together, and those who wait for any of them."""
+
+    def __init__(self, texts: Mapping[bytes, str], dimensions: int | None) -> None:
+        self.texts = dict(texts)
+        self.dimensions = dimensions
+        self.waiters = 0
+        self.patience_until_s = 0.0
+        self.vectors: dict[bytes, Vector] = {}
+        self.embedded: Embedded | None = None
+        self.cost_nanousd: int | None = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchJourney:
+    batch: Batch
+    providers: Mapping[str, Provider]
+    clock: Clock
+
+    @property
+    def was_heard(self) -> bool:
+        return False
+
+    def time_left_s(self) -> float:
+        return self.batch.patience_until_s - self.clock.monotonic_s()
+
+    def leg(self, route: Route) -> Leg:
+        request = EmbedRequest(
+            texts=tuple(self.batch.texts.values()), dimensions=self.batch.dimensions
+        )
+        built = self.providers[route.provider].build_embed(request, route.model)
+        return Leg(route=route, built=built)
+
+    async def once(self, provider: Provider, leg: Leg, *, deadline_s: float) -> Embedded:
+        return await provider.embed(leg.built, deadline_s=deadline_s)
