@@ -1,0 +1,60 @@
+"""Which settings this version acts on. The one place to change when a part begins to work.
+
+Every setting is understood and checked from now on, so that a file written for a later
+version loads; one that is not in force says so as a warning whenever a file uses it. The
+longest path of this table that leads to a setting decides; ``*`` stands for any name.
+Settings with no entry are in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """``without`` says what it means for the operator as long as it is not in force."""
+
+    in_force: bool
+    without: str
+    loud: bool = False
+
+
+def _pending(without: str, *, loud: bool = False) -> Standing:
+    return Standing(in_force=False, without=without, loud=loud)
+
+
+IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType(
+    {
+        "llm.budget": _pending(
+            "THE BUDGET IS NOT ENFORCED: nothing stops the spending at any limit given here; "
+            "set a limit at the provider",
+            loud=True,
+        ),
+        "llm.rate_limits": _pending("calls are not held back to these limits", loud=True),
+        "llm.never_fall_back": _pending("calls fall back as their own parameter says"),
+        "llm.retry": _pending("the built-in rules for retries hold"),
+        "llm.hedging": _pending("no call is sent twice"),
+        "llm.fairness": _pending("callers are served in the order they come"),
+        "llm.prices": _pending("no cost is computed"),
+        "llm.ledger": _pending("no account is kept"),
+        "llm.schema_repairs": _pending("an answer that misses its schema is not asked for again"),
+        "llm.monitoring.prometheus": _pending("no metrics are served"),
+        "llm.monitoring.tracing": _pending("no traces are sent"),
+        "llm.providers.*.limits": _pending("calls are not held back to these limits"),
+        "llm.providers.*.share": _pending("calls are not held back to a share"),
+        "llm.providers.*.endpoints": _pending("only the provider's own address is used"),
+        "llm.providers.*.capabilities": _pending("the built-in table of models holds"),
+        "llm.providers.*.prompt_caching": _pending("no cache marks are sent to the provider"),
+        "llm.providers.*.context_tokens": _pending("the server's own context length holds"),
+        "llm.providers.*.keep_alive": _pending("the server decides when to unload a model"),
+        "prompts": _pending("no prompt library is read"),
+        "http": _pending("there is no HTTP side"),
+    }
+)
+
+#: Dialects that have code behind them; a provider of another one is off, and says so.
+SERVED_DIALECTS: Final = frozenset({"openai_chat"})

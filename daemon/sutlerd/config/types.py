@@ -1,0 +1,122 @@
+"""The kinds of values a setting may have: narrow types with a clear complaint each.
+
+Types are checked, never guessed: a number is no text, a truth is no number, and money is
+exact decimals from the characters in the file.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.functional_validators import PlainValidator
+
+MAX_USD: Final = Decimal(10) ** 9
+
+Text = Annotated[str, Field(min_length=1, max_length=4096)]
+#: Names that travel in paths, labels and logs: one narrow pattern.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Model = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}$")]
+Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
+#: A user or a group: its name or its number.
+Account = str | Annotated[int, Field(ge=0, le=2**32 - 2)]
+
+Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Count = Annotated[int, Field(ge=1, le=2**53)]
+Bytes = Annotated[int, Field(ge=1, le=2**50)]
+
+
+def _usd(value: Any) -> Decimal:
+    # A float has already lost the digits that were written.
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        raise ValueError("must be an amount in dollars, e.g. 12.50, without quotes")
+    amount = Decimal(value)
+    if not (amount.is_finite() and 0 <= amount <= MAX_USD):
+        raise ValueError(f"must be between 0 and {MAX_USD} dollars")
+    return amount
+
+
+def _share(value: Any) -> Fraction:
+    if isinstance(value, bool) or not isinstance(value, (int, str, Decimal, Fraction)):
+        raise ValueError("must be a part of the whole, e.g. 1/16 or 0.25")
+    try:
+        part = Fraction(value)
+    except (ValueError, ZeroDivisionError, InvalidOperation, OverflowError):
+        raise ValueError("must be a part of the whole, e.g. 1/16 or 0.25") from None
+    if not 0 < part <= 1:
+        raise ValueError("must be above 0 and at most 1")
+    return part
+
+
+def _zone(value: str) -> str:
+    if value == "UTC":
+        return value
+    import zoneinfo
+
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        from sutlerd.config.problems import suggestion
+
+        near = suggestion(value, zoneinfo.available_timezones())
+        raise ValueError(f"no such time zone; use a name such as Europe/Berlin{near}") from None
+    return value
+
+
+def _mode(value: str) -> str:
+    digits = value.removeprefix("0o").removeprefix("0")
+    if len(digits) != 3 or not set(digits) <= set("01234567"):
+        raise ValueError('must be a file mode in octal digits, e.g. "0660"')
+    return "0" + digits
+
+
+def _absolute(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("must be a path without NUL characters")
+    if str(path).startswith("~/"):
+        try:
+            path = path.expanduser()
+        except RuntimeError:
+            raise ValueError("begins with ~, and there is no home folder") from None
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+def _base_url(value: str) -> str:
+    try:
+        split = urlsplit(value)
+        usable = split.scheme in ("http", "https") and bool(split.hostname)
+        _ = split.port
+    except ValueError:
+        usable = False
+    if not usable or not value.isprintable() or " " in value:
+        raise ValueError("must be an address such as https://host/v1")
+    if split.username is not None or split.password is not None:
+        raise ValueError("must hold no user and no password; a key goes into api_key")
+    if split.query or split.fragment:
+        raise ValueError("must end with its path: no '?' and no '#'")
+    return value.rstrip("/")
+
+
+Usd = Annotated[Decimal, PlainValidator(_usd)]
+Share = Annotated[Fraction, PlainValidator(_share)]
+Zone = Annotated[str, AfterValidator(_zone)]
+SocketMode = Annotated[str, AfterValidator(_mode)]
+AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return value
+
+
+#: Marks a tuple that files write as a list.
+AsList = BeforeValidator(_listed)
