@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -25,6 +26,16 @@ _UNIT_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6
 #: Plain numbers from here on are a moment since 1970, and from there on in milliseconds.
 _EPOCH_FROM = 1e9
 _EPOCH_MS_FROM = 1e11
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitHeaders:
+    """The headers that tell of one kind of ``RateLimitView``."""
+
+    kind: str
+    limit: str
+    remaining: str
+    reset: str
 
 
 def retry_after_s(headers: Mapping[str, str], arrived_unix_s: float) -> float | None:
@@ -98,24 +109,21 @@ def reset_s(text: str | None, now_s: float) -> float | None:
 
 
 def read_limits(
-    headers: Mapping[str, str], names: Mapping[str, tuple[str, str, str]], arrived_unix_s: float
+    headers: Mapping[str, str], names: Iterable[LimitHeaders], arrived_unix_s: float
 ) -> RateLimitView | None:
-    """Read headers into one shape.
-
-    ``names`` maps a kind of ``RateLimitView`` to its three header names: limit, remaining,
-    reset. A negative or unreadable number is left out; ``None`` if nothing was said.
-    """
+    """Read headers into one shape. A negative or unreadable number is left out; ``None`` if
+    nothing was said."""
     now_s: float | None = None
     limits: dict[str, LimitView] = {}
-    for kind, (limit_name, remaining_name, reset_name) in names.items():
-        limit = _amount(headers.get(limit_name))
-        remaining = _amount(headers.get(remaining_name))
+    for name in names:
+        limit = _amount(headers.get(name.limit))
+        remaining = _amount(headers.get(name.remaining))
         if limit is None and remaining is None:
             continue
         if now_s is None:
             now_s = now_unix_s(headers, arrived_unix_s)
-        until_s = reset_s(headers.get(reset_name), now_s)
-        limits[kind] = LimitView(limit=limit, remaining=remaining, reset_s=until_s)
+        until_s = reset_s(headers.get(name.reset), now_s)
+        limits[name.kind] = LimitView(limit=limit, remaining=remaining, reset_s=until_s)
     return RateLimitView(limits=limits) if limits else None
 
 

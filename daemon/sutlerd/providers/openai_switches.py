@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
-LimitHeaders = Mapping[str, tuple[str, str, str]]
+from sutlerd.providers.hints import LimitHeaders
 
 
-def _headers(*names: tuple[str, str]) -> LimitHeaders:
-    """Map kinds to ``x-ratelimit-{limit,remaining,reset}`` with a suffix each."""
-    return MappingProxyType(
-        {
-            kind: (
-                f"x-ratelimit-limit{suffix}",
-                f"x-ratelimit-remaining{suffix}",
-                f"x-ratelimit-reset{suffix}",
-            )
-            for kind, suffix in names
-        }
+def _limits(*kinds: tuple[str, str], stem: str = "x-ratelimit") -> tuple[LimitHeaders, ...]:
+    """Give ``{stem}-{limit,remaining,reset}{suffix}`` for each kind and suffix."""
+    return tuple(
+        LimitHeaders(
+            kind=kind,
+            limit=f"{stem}-limit{suffix}",
+            remaining=f"{stem}-remaining{suffix}",
+            reset=f"{stem}-reset{suffix}",
+        )
+        for kind, suffix in kinds
     )
 
 
-STANDARD_LIMITS = _headers(("requests", "-requests"), ("tokens", "-tokens"))
+STANDARD_LIMITS = _limits(("requests", "-requests"), ("tokens", "-tokens"))
 #: Groq counts requests by the day under the same names.
-GROQ_LIMITS = _headers(("requests_per_day", "-requests"), ("tokens", "-tokens"))
-OPENROUTER_LIMITS = _headers(("requests", ""))
-MISTRAL_LIMITS = _headers(("requests", "-req-minute"), ("tokens", "-tokens-minute"))
-TOGETHER_LIMITS = MappingProxyType(
-    {
-        "requests": ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
-        "tokens": ("x-tokenlimit-limit", "x-tokenlimit-remaining", "x-tokenlimit-reset"),
-    }
-)
+GROQ_LIMITS = _limits(("requests_per_day", "-requests"), ("tokens", "-tokens"))
+OPENROUTER_LIMITS = _limits(("requests", ""))
+MISTRAL_LIMITS = _limits(("requests", "-req-minute"), ("tokens", "-tokens-minute"))
+TOGETHER_LIMITS = (*_limits(("requests", "")), *_limits(("tokens", ""), stem="x-tokenlimit"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +49,7 @@ class OpenAISwitches:
     obfuscation_flag: bool = False
     embeddings: bool = True
     embed_encoding: Literal["base64", "float"] = "base64"
-    limit_headers: LimitHeaders = STANDARD_LIMITS
+    limit_headers: tuple[LimitHeaders, ...] = STANDARD_LIMITS
     count_path: str | None = None
 
 

@@ -17,7 +17,7 @@ Every transport holds to these:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, Self
@@ -35,6 +35,8 @@ MAX_BODY_BYTES = 48 * 1024 * 1024
 MAX_STREAM_BYTES = 64 * 1024 * 1024
 #: Of an answer that is not a success: only its first words are used.
 MAX_ERROR_BODY_BYTES = 256 * 1024
+#: For what follows a stream's terminal event: the end of the body, if it is an honest one.
+LINGER_S = 1.0
 #: Of the status line and all headers.
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -75,11 +77,15 @@ class StreamingResponse:
     The chunks are decompressed, and cut wherever the network cut them. The iterator raises
     ``AttemptFailed`` on a reset, on silence, at the total limit and over the byte limit; it
     ends quietly where the server ended its answer in good order.
+
+    Call ``finish`` when all that matters has come (a terminal event): leaving then reads what
+    little may follow in the background, and keeps the connection if it ends soon.
     """
 
     status: int
     headers: Mapping[str, str]
     chunks: AsyncIterator[bytes]
+    finish: Callable[[], None]
     arrived_unix_s: float = 0.0
 
 
