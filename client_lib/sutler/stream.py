@@ -1,0 +1,186 @@
+"""An answer that arrives in pieces, in the blocking client."""
+
+from collections import deque
+from os import getpid
+from time import sleep
+
+from sutler.ask import Ask
+from sutler.errors import Cancelled, ConnectionLost, SutlerError
+from sutler.pending import CHUNK, Expired
+from sutler.types import Chunk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Deque, Dict, Optional
+
+    from sutler.ask import Home
+    from sutler.calls import Call
+    from sutler.pending import Lost, Waiter
+    from sutler.types import Completion
+
+#: While another thread reads for everybody, the pieces of a stream that nobody takes pile
+#: up. From this many on they are joined, so that they cost no more than the text they are.
+_JOIN_FROM = 1024
+_JOINED_CHARS = 64 * 1024
+
+
+class Pieces(Ask):
+    """A call whose answer comes in pieces. ``over``: its end, good or bad, has arrived."""
+
+    __slots__ = ("over", "pieces")
+
+    def __init__(self, home: "Home", call: "Call") -> None:
+        self.pieces: "Deque[Dict[str, Any]]" = deque()
+        self.over = False
+        super().__init__(home, call)
+
+    def renew(self) -> None:
+        super().renew()
+        self.pieces.clear()
+        self.over = False
+
+    def deliver(self, kind: int, payload: "Any") -> "Waiter":
+        if kind == CHUNK:
+            if not self._joined(payload):
+                self.pieces.append(payload)
+            self.ready = True
+            return self
+        self.over = True
+        return super().deliver(kind, payload)
+
+    def lose(self, lost: "Lost") -> "Waiter":
+        if not self.over:
+            self.failure = lost
+            self.over = self.ready = True
+        return self
+
+    def take(self) -> "Optional[Dict[str, Any]]":
+        """Take the next piece; None if there is none now. Clears ``ready`` unless more is there.
+
+        In this order, because another thread may be delivering.
+        """
+        piece = self.pieces.popleft() if self.pieces else None
+        self.ready = False
+        if self.pieces or self.over:
+            self.ready = True
+        return piece
+
+    def _joined(self, piece: "Dict[str, Any]") -> bool:
+        if len(self.pieces) < _JOIN_FROM or set(piece) != {"id", "delta"}:
+            return False
+        try:
+            last = self.pieces[-1]
+            if set(last) != {"id", "delta"} or len(last["delta"]) > _JOINED_CHARS:
+                return False
+            # A new object, not the old one changed: that one may just be being taken.
+            self.pieces[-1] = {"id": last["id"], "delta": last["delta"] + piece["delta"]}
+        except IndexError:  # all were taken meanwhile
+            return False
+        return True
+
+
+class Stream:
+    """Iterate over the chunks; afterwards ``result`` is the whole reply.
+
+    Leaving the ``with`` block, `close`, or dropping the stream before its end cancels the
+    call in the daemon. A stream that has given a chunk is never asked for again by itself:
+    it ends with ConnectionLost. For one thread at a time.
+    """
+
+    __slots__ = ("__weakref__", "_ended", "_error", "_pieces", "_result")
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+        self._ended = False
+        self._result: "Optional[Completion]" = None
+        self._error: "Optional[SutlerError]" = None
+        self._guarded(pieces.start)
+
+    @property
+    def result(self) -> "Completion":
+        """The whole reply, once the chunks have been read to their end.
+
+        Raises the error that the stream ended with, or RuntimeError before its end.
+        """
+        if self._result is not None:
+            return self._result
+        if self._error is not None:
+            raise self._error
+        raise RuntimeError("the stream has not ended: its result comes after the last chunk")
+
+    def __iter__(self) -> "Stream":
+        return self
+
+    def __next__(self) -> Chunk:
+        if self._ended:
+            raise StopIteration
+        if self._pieces.home.pid != getpid():
+            self._ended = True
+            raise self._kept(
+                ConnectionLost("the stream belongs to the parent process", retryable=False)
+            )
+        piece = self._guarded(self._next_piece)
+        if piece is not None:
+            return Chunk({name: piece[name] for name in piece if name != "id"})
+        self._ended = True
+        self._result = self._pieces.call.value(self._pieces.result)
+        raise StopIteration
+
+    def _next_piece(self) -> "Optional[Dict[str, Any]]":
+        pieces = self._pieces
+        while pieces.link is not None:
+            pieces.link.wait(pieces, pieces.deadline_s)
+            piece = pieces.take()
+            if piece is not None:
+                pieces.delivered = True
+                return piece
+            if pieces.over:
+                if pieces.failure is None:
+                    return None
+                sleep(pieces.pause_s())
+                pieces.start()
+        return None
+
+    def _guarded(self, step: "Any") -> "Any":
+        """Take a step; whatever it raises ends the stream."""
+        try:
+            return step()
+        except Expired:
+            self._ended = True
+            raise self._kept(self._pieces.timed_out()) from None
+        except SutlerError as error:
+            self._ended = True
+            self._kept(error)
+            raise
+        except BaseException:
+            self._ended = True
+            self._kept(Cancelled("the stream was interrupted"))
+            self._pieces.interrupted()
+            raise
+
+    def _kept(self, error: SutlerError) -> SutlerError:
+        self._error = error
+        return error
+
+    def close(self) -> None:
+        """End the stream; if it has not ended by itself, cancel the call in the daemon."""
+        if self._ended:
+            return
+        self._ended = True
+        self._kept(Cancelled("the stream was closed before its end"))
+        if self._pieces.link is not None and self._pieces.home.pid == getpid():
+            self._pieces.link.abandon(self._pieces)
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # May run anywhere, even while this thread holds the table's lock: only leave a note.
+        pieces = getattr(self, "_pieces", None)
+        if pieces is None or self._ended or pieces.link is None:
+            return
+        if pieces.home.pid == getpid():
+            pieces.link.forget_later(pieces)
