@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sutlerd.pipeline.retry import BACKOFF_MAX_S, Again, Effort, GiveUp, NextRoute, backoff_s
+from sutlerd.providers.contract import AttemptFailed, Outcome, Verdict
+
+
+def failed(
+    verdict: Verdict = Verdict.RETRY,
+    outcome: Outcome = Outcome.NOT_BILLED,
+    retry_after_s: float | None = None,
+) -> AttemptFailed:
+    return AttemptFailed(
+        "no", verdict=verdict, outcome=outcome, kind="x", retry_after_s=retry_after_s
+    )
+
+
+def effort(attempts: int = 4, routes: int = 0) -> Effort:
+    tried = Effort(attempts_left=attempts, routes_left=routes)
+    tried.starts()
+    return tried
+
+
+def after(tried: Effort, failure: AttemptFailed, **how: object) -> object:
+    settings: dict[str, object] = {"was_heard": False, "time_left_s": 60.0, "chance": 0.5} | how
+    return tried.after(failure, **settings)  # type: ignore[arg-type]  # one table of defaults
+
+
+def test_retry_backoff() -> None:
+    assert [backoff_s(tries, chance=1.0) for tries in range(1, 7)] == [0.5, 1, 2, 4, 8, 8]
+    assert backoff_s(3, chance=0.25) == 0.5
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_a_pause_is_never_negative_nor_over_the_cap(tries: int, chance: float) -> None:
+    assert 0 <= backoff_s(tries, chance=chance) <= BACKOFF_MAX_S
+
+
+def test_a_hint_is_kept_to_the_second() -> None:
+    assert after(effort(), failed(retry_after_s=37.5)) == Again(37.5)
+
+
+def test_a_hint_past_the_callers_time_leaves_the_route_or_ends() -> None:
+    assert after(effort(routes=1), failed(retry_after_s=107), time_left_s=60.0) == NextRoute()
+    assert after(effort(), failed(retry_after_s=107), time_left_s=60.0) == GiveUp()
+
+
+def test_nothing_is_tried_again_once_a_caller_heard_a_piece() -> None:
+    assert after(effort(routes=2), failed(), was_heard=True) == GiveUp()
+
+
+@pytest.mark.parametrize("verdict", [Verdict.REFUSED, Verdict.TOO_LONG])
+def test_what_no_other_try_mends_ends_at_once(verdict: Verdict) -> None:
+    assert after(effort(routes=2), failed(verdict)) == GiveUp()
+
+
+@pytest.mark.parametrize("verdict", [Verdict.CLOSED, Verdict.MODEL_GONE])
+def test_a_route_of_no_use_is_left_at_once(verdict: Verdict) -> None:
+    assert after(effort(routes=1), failed(verdict)) == NextRoute()
+    assert after(effort(), failed(verdict)) == GiveUp()
+
+
+def test_an_unknown_bill_is_risked_once_more_and_no_third_time() -> None:
+    tried = effort(attempts=4, routes=2)
+    assert isinstance(after(tried, failed(outcome=Outcome.UNKNOWN)), Again)
+    tried.starts()
+    assert after(tried, failed(outcome=Outcome.UNKNOWN)) == GiveUp()
+
+
+def test_attempts_are_kept_for_the_routes_that_are_left() -> None:
+    tried = effort(attempts=3, routes=2)
+    assert after(tried, failed()) == NextRoute()
+
+
+@given(st.integers(1, 10), st.integers(0, 5))
+def test_attempts_never_pass_their_number(attempts: int, routes: int) -> None:
+    tried, made = effort(attempts, routes), 1
+    while True:
+        decision = after(tried, failed())
+        if isinstance(decision, GiveUp):
+            break
+        if isinstance(decision, NextRoute):
+            tried.moves_on()
+        tried.starts()
+        made += 1
+    assert made == attempts
