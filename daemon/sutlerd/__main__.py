@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace) -> Exit:
     from sutlerd.system.hardening import harden
     from sutlerd.telemetry.logs import Log
 
-    harden()
+    hardened = harden()
     try:
         loaded = load(options.config, os.environ, overrides=_overrides(options))
     except ConfigError as error:
@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> Exit:
     try:
         for problem in loaded.warnings:
             log.event("warning", "configuration", said=str(problem))
-        return uvloop.run(live(loaded, os.environ, log))
+        return uvloop.run(live(loaded, os.environ, hardened, log))
     except CannotStart as refusal:
         log.event("error", "cannot_start", said=refusal.message, exit_code=int(refusal.exit_code))
         return refusal.exit_code

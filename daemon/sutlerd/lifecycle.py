@@ -24,11 +24,11 @@ from sutlerd.system.access import access_from, gid_of
 from sutlerd.system.clock import SystemClock
 from sutlerd.system.exits import Exit
 from sutlerd.system.folders import Host, Place, cache_folder, socket_path, state_folder
-from sutlerd.system.hardening import connection_limit
-from sutlerd.system.listening import SocketAccess
+from sutlerd.system.hardening import Hardened, connection_limit
+from sutlerd.system.listening import SocketAccess, somaxconn_warning
 from sutlerd.system.lock import lock_folder
-from sutlerd.system.notify import Notifier
-from sutlerd.system.stall import StallWatch
+from sutlerd.system.notify import Notifier, watchdog_interval_s
+from sutlerd.system.stall import Stall, StallWatcher
 from sutlerd.telemetry.logs import Log
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -36,31 +36,35 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LEAVE_LIMIT_S = 0.5
 
 
-async def live(loaded: Loaded, environ: Mapping[str, str], log: Log) -> Exit:
+async def live(loaded: Loaded, environ: Mapping[str, str], hardened: Hardened, log: Log) -> Exit:
     """Run the daemon until it is told to stop. Raises ``CannotStart``."""
     config, host = loaded.config, Host(environ=environ)
     clock = SystemClock()
     started_s = clock.monotonic_s()
     async with AsyncExitStack() as stack:
         state = state_folder(config.daemon.state_dir, host)
-        stack.callback(lock_folder(state.path, protects="its state", uid=host.uid).release)
+        stack.callback(lock_folder(state.path, uid=host.uid).release)
         cache = _cache_place(config, host)
         place = socket_path(config.daemon.socket, host)
         for chosen in (state, cache, place):
             for warning in chosen.warnings if chosen else ():
                 log.event("warning", "folder", said=warning)
-        limit, warning = connection_limit(config.limits.connections)
-        if warning is not None:
-            log.event("warning", "connection_limit", said=warning)
+        limit, limited = connection_limit(config.limits.connections, hardened.descriptors)
+        for warning in (*hardened.warnings, limited, somaxconn_warning()):
+            if warning is not None:
+                log.event("warning", "system", said=warning)
         app = await build(
             stack, config, cache_place=cache, connection_limit=limit, clock=clock, log=log
         )
         notifier = Notifier(environ)
-        stack.enter_context(StallWatch(asyncio.get_running_loop(), log=log))
+        stack.enter_context(_watched_loop(log))
         front = _front(app, config, place, host, log)
         stack.enter_context(front)
         app.tasks.start(watch_connections(app.hub), "watch connections")
         app.tasks.start(front.keep_reachable(), "keep the socket reachable")
+        fed_every_s = watchdog_interval_s(environ, pid=os.getpid())
+        if fed_every_s is not None:
+            app.tasks.start(_feed_watchdog(notifier, fed_every_s), "feed the watchdog")
         with _stop_signals() as signals:
             notifier.ready(f"serving on {front.path}")
             log.event(
@@ -74,7 +78,7 @@ async def live(loaded: Loaded, environ: Mapping[str, str], log: Log) -> Exit:
                 took_ms=round((clock.monotonic_s() - started_s) * 1000, 1),
             )
             await signals.get()
-            notifier.stopping()
+            notifier.stopping("finishing calls under way")
             return await _drain(app, front, signals, config.daemon.drain_s, log)
 
 
@@ -145,6 +149,28 @@ async def _drain(
         "info", "stopped", why=exit_code.sentence, calls_cut=calls_cut, exit_code=int(exit_code)
     )
     return exit_code
+
+
+async def _feed_watchdog(notifier: Notifier, every_s: float) -> None:
+    """Tell the service manager that the loop turns; only the loop itself may say so."""
+    while True:
+        notifier.watchdog()
+        await asyncio.sleep(every_s)
+
+
+@contextmanager
+def _watched_loop(log: Log) -> Iterator[None]:
+    """Have stalls of this loop logged with its stack."""
+
+    def report(stall: Stall) -> None:
+        log.event("error", "loop_stalled", silent_s=round(stall.silent_s, 3), stack=stall.stack)
+
+    watcher = StallWatcher(report)
+    watcher.start(asyncio.get_running_loop())
+    try:
+        yield
+    finally:
+        watcher.stop()
 
 
 @contextmanager

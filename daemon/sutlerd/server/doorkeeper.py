@@ -15,6 +15,7 @@ from sutlerd.domain.ports import EventLog
 from sutlerd.server.connection import Connection
 from sutlerd.server.hub import RETRY_AFTER_S, Hub
 from sutlerd.server.replies import error_line
+from sutlerd.system.accepting import send_and_close
 from sutlerd.system.access import Access
 from sutlerd.system.peers import identify
 
@@ -53,7 +54,6 @@ class Doorkeeper:
         elif not self._hub.has_place_for(peer.uid):
             self.refuse(sock)
         else:
-            sock.setblocking(False)
             loop = asyncio.get_running_loop()
             connection = Connection(self._hub, caller, loop)
             # Counted from now on: many may be accepted before the first is connected.
@@ -79,9 +79,4 @@ class Doorkeeper:
     def _turn_away(self, sock: socket.socket, error: CallError) -> None:
         self._hub.tally.refused_connections += 1
         self._hub.tally.failed(error.type)
-        sock.setblocking(False)
-        try:
-            sock.send(error_line(None, error))
-        except OSError:
-            pass  # it is gone, or takes nothing: closing is all that is left
-        sock.close()
+        send_and_close(sock, error_line(None, error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ from sutlerd.domain.ports import EventLog
 from sutlerd.server.doorkeeper import Doorkeeper
 from sutlerd.system.accepting import Acceptor
 from sutlerd.system.exits import CannotStart
-from sutlerd.system.inherited import inherited_listener
+from sutlerd.system.activation import inherited_listener
 from sutlerd.system.listening import Listener, SocketAccess, listen, listen_again
 
 CHECK_INTERVAL_S = 5.0
@@ -49,7 +50,7 @@ class Front:
 
     def __enter__(self) -> Self:
         """Listen and accept. Raises ``CannotStart``."""
-        inherited = inherited_listener(self._environ)
+        inherited = inherited_listener(self._environ, pid=os.getpid())
         self._listener = inherited or listen(self._wanted_path, self._access, uid=self._uid)
         self._accept()
         return self
@@ -87,7 +88,7 @@ class Front:
             self._log.event("error", "socket_lost", path=lost.path, said=refusal.message)
             return
         if self._acceptor is not None:
-            self._acceptor.on_readable()
+            self._acceptor.drain()
         self._unaccept()
         lost.socket.close()
         self._listener = fresh
@@ -99,17 +100,15 @@ class Front:
     def _accept(self) -> None:
         assert self._listener is not None
         self._acceptor = Acceptor(
+            asyncio.get_running_loop(),
             self._listener.socket,
-            admit=self._doorkeeper.admit,
+            take=self._doorkeeper.admit,
             refuse=self._doorkeeper.refuse,
+            trouble=lambda said: self._log.event("error", "accept", said=said),
         )
-        asyncio.get_running_loop().add_reader(
-            self._listener.socket.fileno(), self._acceptor.on_readable
-        )
+        self._acceptor.start()
 
     def _unaccept(self) -> None:
-        if self._acceptor is None or self._listener is None:
-            return
-        asyncio.get_running_loop().remove_reader(self._listener.socket.fileno())
-        self._acceptor.close()
-        self._acceptor = None
+        if self._acceptor is not None:
+            self._acceptor.stop()
+            self._acceptor = None
