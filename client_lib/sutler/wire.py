@@ -7,6 +7,10 @@ next to nothing itself.
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Mapping
+
 PROTOCOL_VERSION = 1
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -47,7 +51,7 @@ CACHE_MODES = ("on", "off", "read_only", "write_only", "only")
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter")
 
 
-def socket_candidates(environ, uid):
+def socket_candidates(environ: "Mapping[str, str]", uid: int) -> "List[str]":
     """List the places a daemon's socket may be, best first.
 
     ``environ`` is a mapping like ``os.environ``, ``uid`` the caller's own. An explicit
