@@ -122,8 +122,8 @@ def test_the_snippet_runs_as_it_stands(
 
 @pytest.mark.parametrize("snippet", _to_run("yaml"), ids=str)
 def test_the_configuration_loads(snippet: Snippet, tmp_path: Path) -> None:
-    from sutlerd.config.loader import load_config
+    from sutlerd.config.loader import load
 
     path = tmp_path / "sutler.yaml"
     path.write_text(snippet.code)
-    load_config(path, environ={})
+    load(path, {})
