@@ -12,8 +12,8 @@ from typing import Self
 from sutlerd.domain.ports import EventLog
 from sutlerd.server.doorkeeper import Doorkeeper
 from sutlerd.system.accepting import Acceptor
-from sutlerd.system.exits import CannotStart
 from sutlerd.system.activation import inherited_listener
+from sutlerd.system.exits import CannotStart
 from sutlerd.system.listening import Listener, SocketAccess, listen, listen_again
 
 CHECK_INTERVAL_S = 5.0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -16,7 +17,7 @@ def feed_all(splitter: LineSplitter, pieces: list[bytes]) -> list[bytes]:
 @given(data=st.binary(max_size=200), cuts=st.lists(st.integers(0, 200), max_size=20))
 def test_bytes_split_anywhere_give_the_same_lines(data: bytes, cuts: list[int]) -> None:
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    pieces = [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [data[start:end] for start, end in itertools.pairwise(places)]
     at_once, in_pieces = LineSplitter(max_line_bytes=1000), LineSplitter(max_line_bytes=1000)
     assert feed_all(in_pieces, pieces) == at_once.feed(data)
     assert in_pieces.held_bytes == at_once.held_bytes
