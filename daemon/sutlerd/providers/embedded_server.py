@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
-from sutlerd.system.parent_watch import die_with_parent, ignore_terminal, shield_memory
+from sutlerd.system.hardening import harden
+from sutlerd.system.parent_watch import die_with_parent, ignore_terminal
 
 _MAX_SETTINGS_BYTES = 64 * 1024
 #: Tokens of one batch, and so of one text that is embedded. A batch's results take 200 KB a
@@ -32,9 +32,9 @@ _ERRORS_ONLY = 1
 def main() -> None:
     """Serve; does not return."""
     answers = _take_standard_output()
+    for warning in harden().warnings:
+        print(warning, file=sys.stderr)  # noqa: T201  our parent keeps it
     settings = json.loads(_read_line(0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    shield_memory()
     ignore_terminal()
     die_with_parent(settings["parent_pid"], 0)
     _be_first_to_go()
@@ -79,7 +79,7 @@ def _be_first_to_go() -> None:
     try:
         Path("/proc/self/oom_score_adj").write_text("500")
     except OSError as error:
-        print(f"oom_score_adj cannot be set: {error}", file=sys.stderr)  # noqa: T201  our log
+        print(f"oom_score_adj cannot be set: {error}", file=sys.stderr)  # noqa: T201
 
 
 def _serve(settings: dict[str, Any]) -> Any:
@@ -97,6 +97,8 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.port = 0
     params.api_keys = [settings["api_key"]]
     params.endpoint_slots = False
+    # Who waits for a first token behind long prompts must not take the silence for a hang.
+    params.sse_ping_interval = 10
 
     params.n_parallel = settings["slots"]
     params.n_ctx = settings["slots"] * settings["context_tokens"]

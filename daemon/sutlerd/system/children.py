@@ -17,28 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from sutlerd.system.hardening import clean_environment
+
 #: A child that was told to end and has not is killed after this.
 STOP_GRACE_S = 1.0
 _TAIL_LINES = 40
 _TAIL_LINE_CHARS = 400
 _FIRST_LINE_BYTES = 64 * 1024
-
-#: What a child may know of the daemon's environment. No name here ever holds a secret.
-_KEPT_VARIABLES = frozenset(
-    {
-        "HOME",
-        "LANG",
-        "LC_ALL",
-        "LC_CTYPE",
-        "LD_LIBRARY_PATH",
-        "PATH",
-        "TMPDIR",
-        "TZ",
-        "CUDA_VISIBLE_DEVICES",
-        "HIP_VISIBLE_DEVICES",
-        "ROCR_VISIBLE_DEVICES",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +46,10 @@ def python_child(module: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-s", "-m", module)
 
 
-def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Give what of ``environ`` a child may have, and where it finds our own modules."""
-    kept = {name: value for name, value in environ.items() if name in _KEPT_VARIABLES}
+def python_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Give what of ``environ`` such a child may have, and where it finds our own modules."""
     places = [os.path.abspath(place) for place in sys.path if place]
-    return {**kept, "PYTHONPATH": os.pathsep.join(places)}
+    return {**clean_environment(environ), "PYTHONPATH": os.pathsep.join(places)}
 
 
 class Child:

@@ -16,7 +16,6 @@ import signal
 import threading
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
 
 
 def die_with_parent(parent_pid: int, lifeline_fd: int) -> None:
@@ -25,18 +24,13 @@ def die_with_parent(parent_pid: int, lifeline_fd: int) -> None:
     ``lifeline_fd`` is the reading end of a pipe; whatever is written to it is thrown away.
     Raises OSError where the kernel refuses.
     """
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
     if os.getppid() != parent_pid:  # it died before the line above
         os._exit(0)
     threading.Thread(target=_end_at_eof, args=(lifeline_fd,), daemon=True).start()
-
-
-def shield_memory() -> None:
-    """Keep other processes of this user from reading what is in memory here.
-
-    Raises OSError where the kernel refuses.
-    """
-    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def ignore_terminal() -> None:
@@ -53,10 +47,3 @@ def _end_at_eof(lifeline_fd: int) -> None:
     while os.read(lifeline_fd, 4096):
         pass
     os._exit(0)
-
-
-def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))

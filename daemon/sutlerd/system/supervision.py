@@ -9,13 +9,13 @@ once, until the rest is over and the next one that asks starts it anew.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
-from sutlerd.domain.ports import Clock
+from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.system.children import Child, ChildSpec
 from sutlerd.system.restarts import LONGEST_REST_S, Restarts
+from sutlerd.system.tasks import Tasks
 
 #: From the start of the process to the child's word that it is ready. Weights of many
 #: gigabytes on a network file system take minutes.
@@ -68,10 +68,6 @@ class Charge(Protocol[Life]):
         """Close what ``welcome`` made; the process is gone already."""
 
 
-#: Called with a level, an event's name and its fields.
-Notice = Callable[..., None]
-
-
 class Supervisor(Generic[Life]):
     """Owner of one child, on one event loop."""
 
@@ -80,13 +76,14 @@ class Supervisor(Generic[Life]):
         charge: Charge[Life],
         *,
         clock: Clock,
-        notice: Notice,
+        log: EventLog,
         check_every_s: float = CHECK_EVERY_S,
         check_limit_s: float = CHECK_LIMIT_S,
     ) -> None:
         self._charge = charge
         self._clock = clock
-        self._notice = notice
+        self._log = log
+        self._tasks = Tasks(log)
         self._check_every_s = check_every_s
         self._check_limit_s = check_limit_s
         self._restarts = Restarts()
@@ -150,7 +147,7 @@ class Supervisor(Generic[Life]):
         if self._state is State.FAILED and rest_s > 0:
             raise ChildUnavailable(self._why, lasting=self._lasting, retry_after_s=rest_s)
         self._become(State.STARTING)
-        self._keeping = asyncio.ensure_future(self._keep())
+        self._keeping = self._tasks.start(self._keep(), "supervision")
 
     async def _keep(self) -> None:
         """Live life after life until one is not worth waiting for."""
@@ -173,9 +170,9 @@ class Supervisor(Generic[Life]):
         rest_s = self._restarts.ended(lived_s=self._served_s)
         self._next_start_s = now_s + rest_s
         if self._lasting or not self._restarts.patient:
-            self._notice("error", "child_failed", why=self._why, retry_after_s=rest_s)
+            self._log.event("error", "child_failed", why=self._why, retry_after_s=rest_s)
             return False
-        self._notice("warning", "child_ended", why=self._why, restart_in_s=rest_s)
+        self._log.event("warning", "child_ended", why=self._why, restart_in_s=rest_s)
         self._become(State.RESTING)
         await asyncio.sleep(rest_s)
         return True
@@ -206,7 +203,7 @@ class Supervisor(Generic[Life]):
         try:
             self._life = life
             self.lives += 1
-            self._notice("info", "child_ready", pid=child.pid, life=self.lives)
+            self._log.event("info", "child_ready", pid=child.pid, life=self.lives)
             self._become(State.RUNNING)
             answers = await self._watch(child, life)
             return f"the process {child.how_it_ended() if answers else 'stopped answering'}"
@@ -217,7 +214,7 @@ class Supervisor(Generic[Life]):
             await child.stop()
             await self._charge.farewell(life)
             for line in child.tail():
-                self._notice("warning", "child_said", pid=child.pid, line=line)
+                self._log.event("warning", "child_said", pid=child.pid, line=line)
 
     async def _watch(self, child: Child, life: Life) -> bool:
         """Stay until the child has ended, or (False) runs but has stopped answering."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from sutlerd.system.children import ChildSpec, clean_environment
+from sutlerd.system.children import ChildSpec, python_environment
 
 #: Says that it is ready and ends when its standard input does.
 WELL = "print('ready', flush=True); sys.stdin.read()"
@@ -18,7 +18,7 @@ def python(script: str, settings: bytes = b"{}", *, keep: bool = True) -> ChildS
     start = "import os, sys, time; settings = sys.stdin.readline(); "
     return ChildSpec(
         argv=(sys.executable, "-S", "-c", start + script),
-        environment=clean_environment(os.environ),
+        environment=python_environment(os.environ),
         settings=settings,
         may_keep=lambda line: keep,
     )
@@ -54,7 +54,7 @@ class Notices:
     def __init__(self) -> None:
         self.told: list[tuple[str, str, Mapping[str, Any]]] = []
 
-    def __call__(self, level: str, name: str, /, **fields: Any) -> None:
+    def event(self, level: str, name: str, /, **fields: object) -> None:
         self.told.append((level, name, fields))
 
     def names(self) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sutlerd.system.children import Child, clean_environment
+from sutlerd.system.children import Child, python_environment
 from tests.integration.embedded.charges import WELL, python
 
 
@@ -35,7 +35,7 @@ def test_a_child_inherits_only_variables_that_never_hold_a_secret() -> None:
         "https_proxy": "http://user:password@proxy",
         "PYTHONPATH": "/somewhere",
     }
-    environment = clean_environment(daemon)
+    environment = python_environment(daemon)
     assert set(environment) == {"PATH", "LANG", "PYTHONPATH"}
 
 

@@ -31,7 +31,7 @@ async def supervised(
     supervisor = Supervisor(
         charge,
         clock=clock or SystemClock(),
-        notice=notices or Notices(),
+        log=notices or Notices(),
         check_every_s=0.05,
         check_limit_s=5,
     )
