@@ -1,0 +1,81 @@
+"""What the pipeline may expect of a cache.
+
+Two tiers. The local ``Store`` answers in microseconds on the event loop itself; the
+``SecondTier`` is shared between nodes and is asked only after a local miss, under its own
+short time limit. Both fail open: what goes wrong in them is a miss and a counter, never an
+exception and never a wrong payload. Payloads are opaque bytes. A *scope* (``"uid:1000"``)
+says whose an entry is, for statistics and clearing; who may read what is decided by the
+fingerprint, which the tenant is part of.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+#: Scopes of the idempotency store, which a user's "clear my cache" leaves alone.
+KEPT_SCOPES = "idem:"
+
+MAX_KEY_BYTES = 128
+MAX_SCOPE_BYTES = 255
+
+
+class StoreUnavailable(Exception):
+    """An explicit order (clear) cannot be carried out now; the message says why."""
+
+
+class Store(Protocol):
+    """The local tier. All methods are for the event loop's thread."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def get(self, key: bytes) -> bytes | None:
+        """Give the payload, or ``None`` for every kind of miss. Waits for nothing."""
+
+    def put(self, key: bytes, payload: bytes, *, scope: str, ttl_s: float) -> None:
+        """Store lazily. A ``get`` right after it finds the payload, written or not.
+
+        ``ttl_s`` of 0 or less stores nothing. What cannot be stored is dropped and counted.
+        """
+
+    async def clear(self, scope: str | None) -> int:
+        """Remove a scope's entries and give their number.
+
+        ``None`` means every scope but those that begin with ``KEPT_SCOPES``. Raises
+        StoreUnavailable where entries may be left that would be served later.
+        """
+
+    def stats(self, scope: str | None) -> dict[str, int | float]:
+        """Give ``entries``, ``size_bytes`` and ``limit_bytes``; for ``None`` all counters too."""
+
+    async def flush(self) -> None:
+        """Wait until what was put before is stored or dropped."""
+
+
+class SecondTier(Protocol):
+    """A store shared between nodes. All methods are for the event loop's thread."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    async def get(self, key: bytes) -> bytes | None:
+        """Give the payload, or ``None`` for a miss or a failure, within the time limit."""
+
+    def put(self, key: bytes, payload: bytes, *, ttl_s: float) -> None:
+        """Send in the background; dropped and counted where the queue is full."""
+
+    def stats(self) -> dict[str, int]:
+        """Give the counters; ``up`` is 1 while the server answers."""

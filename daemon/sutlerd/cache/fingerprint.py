@@ -1,0 +1,65 @@
+"""The cache key: what must be equal for one answer to stand for another.
+
+It covers the whole effective upstream request, so a parameter that is new tomorrow is part
+of the key by itself. What only addresses or labels a call never gets in here, because it is
+no part of ``body``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+#: Part of every key. Raised when the same inputs would mean another answer than before.
+KEY_VERSION = 1
+
+FINGERPRINT_BYTES = 32
+
+# Up to here a float that is a whole number and the integer mean the same in every JSON reader.
+_MAX_EXACT_INTEGER = 2**53
+
+
+def fingerprint(
+    *, tenant: str, kind: str, provider: str, model: str, body: Mapping[str, Any], sample: int
+) -> bytes:
+    """Give the 32 bytes that name this question.
+
+    ``tenant`` is whose answers may be shared (``uid:1000``), ``kind`` what is asked
+    (``chat``, ``embed``), ``provider`` and ``model`` who will answer, ``body`` the request as
+    it will be sent, ``sample`` the number of the independent sample. The order of keys in
+    ``body``, at any depth, does not matter, nor whether a whole number is written ``1`` or
+    ``1.0``. Raises ValueError for what JSON cannot say: NaN, infinities, lone surrogates,
+    keys that are not strings, integers beyond 64 bits.
+    """
+    question = [KEY_VERSION, tenant, kind, provider, model, sample, _canonical(body)]
+    try:
+        spelt = orjson.dumps(question, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise ValueError(f"this request has no JSON form: {error}") from error
+    return hashlib.sha256(spelt).digest()
+
+
+def _canonical(value: Any) -> Any:
+    """Copy a JSON value with its numbers in one spelling; orjson sorts the keys."""
+    if isinstance(value, str) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {key: _canonical(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(member) for member in value]
+    if isinstance(value, float):
+        return _canonical_float(value)
+    return value
+
+
+def _canonical_float(number: float) -> float | int:
+    # orjson would write NaN and the infinities as null, and so mix them with a real null.
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a JSON number")
+    if number.is_integer() and abs(number) <= _MAX_EXACT_INTEGER:
+        return int(number)
+    return number

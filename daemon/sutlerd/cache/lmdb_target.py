@@ -1,0 +1,138 @@
+"""The writer's side of the LMDB store: the open environment, and what its failures mean.
+
+All of it runs on the writer's thread, but for the constructor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import lmdb
+
+from sutlerd.cache.lmdb_index import EVICTION_STEP, Index
+from sutlerd.cache.lmdb_place import (
+    DAMAGE,
+    Opened,
+    Opener,
+    PlaceRefused,
+    close_place,
+    identity_of,
+)
+from sutlerd.system.write_target import STORAGE_ERRORS, Remedy, Txn
+
+#: Told of a failure, and why the file had better be discarded, if it had.
+OnTrouble = Callable[[Exception, str | None], None]
+
+
+class LmdbTarget:
+    """A ``system.write_target.Target`` whose environment may be closed and opened again."""
+
+    def __init__(
+        self,
+        folder: Path,
+        map_bytes: int,
+        *,
+        opener: Opener,
+        hit_tick: Callable[[bytes], int | None],
+        on_trouble: OnTrouble,
+    ) -> None:
+        self._folder = folder
+        self._map_bytes = map_bytes
+        self._opener = opener
+        self._hit_tick = hit_tick
+        self._on_trouble = on_trouble
+        self._opened: Opened | None = None
+
+    def open(self, discard: str | None) -> Opened:
+        """Open the place, closed before if it was open. Nobody may be reading meanwhile."""
+        self.close(leave_sound=False)
+        self._opened = self._opener(self._folder, self._map_bytes, discard)
+        return self._opened
+
+    def close(self, *, leave_sound: bool) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            close_place(opened, self._folder, leave_sound=leave_sound)
+
+    def is_in_place(self) -> bool:
+        """Say whether the files at the path are still the ones that are open."""
+        return self._opened is not None and identity_of(self._folder) == self._opened.identity
+
+    def begin(self) -> Txn:
+        return self._require().env.begin(write=True)
+
+    def seal(self, txn: Txn) -> None:
+        index = self._index()
+        index.keep_within_bound(txn, self._hit_tick)
+        index.scopes.seal(txn)
+
+    def remedy(self, error: Exception) -> Remedy:
+        if self._opened is None:
+            return Remedy.FAIL
+        discard = str(error) if isinstance(error, DAMAGE) else None
+        if isinstance(error, lmdb.MapFullError):
+            try:
+                if self._make_room():
+                    return Remedy.AGAIN
+                discard = "it is full and nothing can be evicted"
+            except lmdb.MapFullError:
+                discard = "it is too full even to evict"
+            except STORAGE_ERRORS as worse:
+                error = worse
+        else:
+            try:
+                self._load()
+            except STORAGE_ERRORS:
+                pass  # what it has in memory does not matter: it will be opened again
+        self._on_trouble(error, discard)
+        return Remedy.FAIL
+
+    def put(
+        self,
+        txn: Txn,
+        *,
+        key: bytes,
+        record: bytes,
+        scope: str,
+        expires_unix_s: float,
+        tick: int,
+    ) -> None:
+        self._index().put(txn, key, record, scope, expires_unix_s, tick)
+
+    def touch(self, txn: Txn, *, ticks: Iterable[tuple[bytes, int]]) -> None:
+        self._index().touch(txn, ticks)
+
+    def sweep(self, txn: Txn, *, now_unix_s: float, limit: int) -> int:
+        return self._index().sweep(txn, now_unix_s, limit)
+
+    def clear(
+        self, txn: Txn, *, scope: str, limit: int, before_tick: int, after: bytes
+    ) -> tuple[int, bytes | None]:
+        return self._index().clear(txn, scope, limit, before_tick=before_tick, after=after)
+
+    def _make_room(self) -> int:
+        """Evict a few entries; give how many.
+
+        In two commits, because LMDB gives the pages that one commit frees to the commit
+        after the next.
+        """
+        self._load()
+        evicted = 0
+        for _ in range(2):
+            with self.begin() as txn:
+                evicted += self._index().evict(txn, EVICTION_STEP, self._hit_tick)
+                self._index().scopes.seal(txn)
+        return evicted
+
+    def _load(self) -> None:
+        with self._require().env.begin() as txn:
+            self._index().load(txn)
+
+    def _index(self) -> Index:
+        return self._require().index
+
+    def _require(self) -> Opened:
+        if self._opened is None:
+            raise PlaceRefused("the cache is not open")
+        return self._opened
