@@ -37,7 +37,7 @@ def _run(options: argparse.Namespace) -> Exit:
     from sutlerd.config.problems import ConfigError
     from sutlerd.lifecycle import live
     from sutlerd.system.hardening import harden
-    from sutlerd.telemetry.logs import Log
+    from sutlerd.telemetry.logs import Log, is_journal
 
     hardened = harden()
     try:
@@ -47,7 +47,12 @@ def _run(options: argparse.Namespace) -> Exit:
             _complain(str(problem))
         return Exit.CONFIGURATION
     daemon = loaded.config.daemon
-    log = Log(level=daemon.log_level, style=daemon.log_format, secrets=loaded.secrets)
+    log = Log(
+        level=daemon.log_level,
+        log_format=daemon.log_format,
+        journal=is_journal(sys.stderr.fileno(), os.environ),
+        secrets=loaded.secrets,
+    )
     try:
         for problem in loaded.warnings:
             log.event("warning", "configuration", said=str(problem))

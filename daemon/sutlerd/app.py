@@ -57,7 +57,8 @@ async def build(
 ) -> App:
     """Build everything behind the socket. ``stack`` ends it, in reverse order."""
     tasks = Tasks(log)
-    store = await stack.enter_async_context(_store(config, cache_place, clock, log))
+    store: Store = _store(config, cache_place, clock, log)
+    await stack.enter_async_context(store)
     second_tier = _second_tier(config, clock, log)
     if second_tier is not None:
         await stack.enter_async_context(second_tier)

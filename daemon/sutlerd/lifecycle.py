@@ -47,8 +47,8 @@ async def live(loaded: Loaded, environ: Mapping[str, str], hardened: Hardened, l
         cache = _cache_place(config, host)
         place = socket_path(config.daemon.socket, host)
         for chosen in (state, cache, place):
-            for warning in chosen.warnings if chosen else ():
-                log.event("warning", "folder", said=warning)
+            for said in chosen.warnings if chosen else ():
+                log.event("warning", "folder", said=said)
         limit, limited = connection_limit(config.limits.connections, hardened.descriptors)
         for warning in (*hardened.warnings, limited, somaxconn_warning()):
             if warning is not None:

@@ -44,7 +44,7 @@ class HitPath:
         key = self._memo.get((scope, method, orjson.dumps(params)))
         if key is None:
             return None
-        if request_id is not None and not self._request_log.is_new(Asked(uid, request_id, key)):
+        if request_id is not None and not self._request_log.agrees(Asked(uid, request_id, key)):
             return None
         return self._store.get(key)
 

@@ -49,9 +49,10 @@ class RequestLog:
         rest = record[_HASH_BYTES + 1 :]
         return self._store.get(rest) if record[_HASH_BYTES : _HASH_BYTES + 1] == _POINTS else rest
 
-    def is_new(self, asked: Asked) -> bool:
-        """Tell whether this id was not used yet."""
-        return self._store.get(asked.record_key) is None
+    def agrees(self, asked: Asked) -> bool:
+        """Tell whether this id is new, or was used for this very request."""
+        record = self._store.get(asked.record_key)
+        return record is None or record[:_HASH_BYTES] == asked.request_hash
 
     def keep(self, asked: Asked, *, payload: bytes, stored_under: bytes | None) -> None:
         """Note an answer; ``stored_under`` is its key in the cache, if it is there."""

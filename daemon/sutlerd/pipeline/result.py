@@ -72,6 +72,7 @@ def encode_pieces(deltas: Iterable[Delta]) -> list[bytes]:
     return pieces
 
 
+_NO_TRACE = b'{"queued_ms":0.0,"bucket":null,"attempts":[],"dropped":[]}'
 _NOTHING_SAVED = b',"saved_nanousd":'
 
 
@@ -91,7 +92,7 @@ def compose(
     cost = 0 if free else answer.cost_nanousd
     shared, _, price = answer.payload.rpartition(_NOTHING_SAVED)
     saved = price[:-1] if free else b"0"
-    trace = orjson.dumps(answer.trace) if answer.trace else b"{}"
+    trace = orjson.dumps(answer.trace) if answer.trace else _NO_TRACE
     return b"".join(
         (
             shared,
