@@ -37,6 +37,12 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
+    def join(self, path: str) -> str:
+        """Give the whole path of a request, see ``transport.Request``."""
+        if path.startswith("/../"):
+            return self.path.rpartition("/")[0] + path[3:]
+        return self.path + path
+
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.path}"
 

@@ -85,9 +85,10 @@ class Dialect(Protocol):
         such thing on this wire."""
 
     def build_count(
-        self, messages: Sequence[dict[str, Any]], model: str, traits: ModelTraits
+        self, asked: str | Sequence[dict[str, Any]], model: str, traits: ModelTraits
     ) -> BuiltRequest | None:
-        """Spell a request to the provider's counting endpoint; ``None``: it has none."""
+        """Spell a request that counts a bare text, or the prompt that messages become;
+        ``None``: the provider does not count."""
 
     def stream_body(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Give a copy of ``body`` with what makes its answer a stream with usage."""

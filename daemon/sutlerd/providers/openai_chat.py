@@ -26,6 +26,7 @@ from sutlerd.providers.error_words import ErrorWords, read_words, words_of
 from sutlerd.providers.failures import bad_body, judge
 from sutlerd.providers.hints import duration_s, read_limits
 from sutlerd.providers.openai_build import build_chat, build_embed
+from sutlerd.providers.openai_count import build_count, read_count
 from sutlerd.providers.openai_embed import read_vectors
 from sutlerd.providers.openai_read import BROKEN_OFF, listed, read_choice, read_message
 from sutlerd.providers.openai_stream import OpenAIStreamReader
@@ -50,12 +51,9 @@ class OpenAIChat:
         return build_embed(request, model, traits, self.switches)
 
     def build_count(
-        self, messages: Sequence[dict[str, Any]], model: str, traits: ModelTraits
+        self, asked: str | Sequence[dict[str, Any]], model: str, traits: ModelTraits
     ) -> BuiltRequest | None:
-        if self.switches.count_path is None:
-            return None
-        body = {"model": model, "messages": list(messages)}
-        return BuiltRequest(model=model, path=self.switches.count_path, body=body)
+        return build_count(asked, model, self.switches.counts)
 
     def stream_body(self, body: Mapping[str, Any]) -> dict[str, Any]:
         streaming = {**body, "stream": True}
@@ -108,12 +106,9 @@ class OpenAIChat:
         if not 200 <= response.status < 300:
             raise self.classify(response)
         try:
-            tokens = read_object(response.body).get("input_tokens")
+            return read_count(response.body)
         except ValueError as error:
             raise bad_body(f"the count cannot be used: {error}") from None
-        if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
-            raise bad_body("the count cannot be used: no input_tokens")
-        return TokenCount(tokens=tokens, exact=True, method="provider")
 
     def classify(self, response: Response) -> AttemptFailed:
         words = read_words(response.body)

@@ -35,7 +35,7 @@ class OpenAISwitches:
 
     ``schema`` is the best means of having a reply fit a schema; with ``json_object`` and
     ``instruction`` the schema is written into the instructions. ``seed_field`` empty: not
-    taken. ``count_path`` is where the server counts tokens, if it does.
+    taken. ``counts`` is how the server counts tokens, if it does.
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -50,7 +50,7 @@ class OpenAISwitches:
     embeddings: bool = True
     embed_encoding: Literal["base64", "float"] = "base64"
     limit_headers: tuple[LimitHeaders, ...] = STANDARD_LIMITS
-    count_path: str | None = None
+    counts: Literal["llama_cpp", "vllm"] | None = None
 
 
 OPENAI = OpenAISwitches(max_tokens_field="max_completion_tokens", obfuscation_flag=True)
@@ -74,5 +74,6 @@ DEEPSEEK = OpenAISwitches(
 GEMINI = OpenAISwitches(seed_field="", user=False, parallel_flag=False, embed_encoding="float")
 TOGETHER = OpenAISwitches(embed_encoding="float", limit_headers=TOGETHER_LIMITS)
 OPENROUTER = OpenAISwitches(embed_encoding="float", limit_headers=OPENROUTER_LIMITS)
-LLAMA_CPP = OpenAISwitches(count_path="/chat/completions/input_tokens")
+LLAMA_CPP = OpenAISwitches(counts="llama_cpp")
+VLLM = OpenAISwitches(counts="vllm")
 COMPATIBLE = OpenAISwitches()

@@ -45,7 +45,8 @@ MAX_HEAD_BYTES = 64 * 1024
 class Request:
     """One HTTP request as a transport sends it.
 
-    ``path`` starts with ``/`` and is put behind the base address's own path. ``headers`` are
+    ``path`` starts with ``/`` and is put behind the base address's own path; if it starts with
+    ``/../``, the last part of that is left off (``/v1`` is, for ``/../tokenize``). ``headers`` are
     those of this request alone; credential and fixed headers are the transport's. ``body`` is
     JSON, or empty with ``GET``.
     """

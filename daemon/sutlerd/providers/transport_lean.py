@@ -103,7 +103,7 @@ class LeanTransport:
         configuration may hold it.
         """
         address = self._address
-        target = address.path + request.path
+        target = address.join(request.path)
         asked_of_proxy = {}
         if self._proxy is not None and not address.tls:
             target = f"http://{address.authority}{target}"

@@ -1,0 +1,184 @@
+"""One configured endpoint: a dialect joined to a transport, an address and a credential.
+
+Implements ``contract.Provider``. One attempt is one request: nothing is retried here, nothing
+waits, nothing is counted but what ``status`` shows. A provider's words leave only masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import orjson
+
+from sutlerd.domain.call import ChatRequest, EmbedRequest
+from sutlerd.domain.ports import Clock
+from sutlerd.domain.reply import Delta, Embedded, Reply
+from sutlerd.providers.contract import (
+    AttemptFailed,
+    BuiltRequest,
+    Capabilities,
+    RateLimitView,
+    TokenCount,
+)
+from sutlerd.providers.dialect import Dialect, ModelTraits
+from sutlerd.providers.endpoint_stream import AttemptStream
+from sutlerd.providers.estimate import estimate_tokens
+from sutlerd.providers.failures import not_sent
+from sutlerd.providers.tally import Tally
+from sutlerd.providers.transport import Request, Response, Transport
+
+#: Longest wait for the next bytes of a stream: models think in silence, but rarely for longer,
+#: and a dead stream should not hold its place until the attempt's own limit.
+SILENCE_S = 60.0
+#: Models whose last rate-limit headers are kept.
+_MAX_MODELS_HEARD = 256
+
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSettings:
+    """``timeout_s`` bounds one attempt, ``silence_s`` the wait for each piece of a stream
+    after its head. ``address`` and ``transport`` are for ``status`` alone."""
+
+    name: str
+    address: str
+    transport: str
+    default_model: str
+    models: tuple[str, ...]
+    embed_models: tuple[str, ...] = ()
+    timeout_s: float = 60.0
+    silence_s: float = SILENCE_S
+
+
+class Endpoint:
+    """See ``contract.Provider``. ``traits`` tells what a model takes; ``mask`` takes secrets
+    out of a text."""
+
+    def __init__(
+        self,
+        *,
+        settings: EndpointSettings,
+        dialect: Dialect,
+        transport: Transport,
+        traits: Callable[[str], ModelTraits],
+        clock: Clock,
+        mask: Callable[[str], str],
+    ) -> None:
+        self.name = settings.name
+        self.default_model = settings.default_model
+        self.models: Sequence[str] = settings.models
+        self.embed_models: Sequence[str] = settings.embed_models
+        self._settings = settings
+        self._dialect = dialect
+        self._transport = transport
+        self._traits = traits
+        self._clock = clock
+        self._tally = Tally(clock=clock, mask=mask)
+        self._heard: dict[str, tuple[Mapping[str, str], float]] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        await self._transport.__aexit__(*details)
+
+    def capabilities(self, model: str) -> Capabilities:
+        return self._traits(model).capabilities
+
+    def build_chat(self, request: ChatRequest, model: str) -> BuiltRequest:
+        return self._dialect.build_chat(request, model, self._traits(model))
+
+    def build_embed(self, request: EmbedRequest, model: str) -> BuiltRequest:
+        return self._dialect.build_embed(request, model, self._traits(model))
+
+    async def complete(self, built: BuiltRequest, *, deadline_s: float) -> Reply:
+        return await self._once(built, self._dialect.read_reply, deadline_s)
+
+    async def embed(self, built: BuiltRequest, *, deadline_s: float) -> Embedded:
+        return await self._once(built, self._dialect.read_embed, deadline_s)
+
+    def stream(
+        self, built: BuiltRequest, *, deadline_s: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Delta | Reply]]]:
+        return AttemptStream(
+            open_stream=lambda: self._transport.stream(
+                _request(built, self._dialect.stream_body(built.body)),
+                timeout_s=self._time_s(deadline_s),
+                silence_s=self._settings.silence_s,
+            ),
+            dialect=self._dialect,
+            built=built,
+            tally=self._tally,
+            hear=self._hear,
+        )
+
+    async def count_tokens(
+        self, asked: str | Sequence[dict[str, Any]], model: str, *, deadline_s: float
+    ) -> TokenCount:
+        built = self._dialect.build_count(asked, model, self._traits(model))
+        if built is None:
+            return estimate_tokens(asked)
+        return await self._once(built, self._read_count, deadline_s)
+
+    def limits_seen(self, model: str) -> RateLimitView | None:
+        """Tell the shared limits as the last answer for a model had them; ``None``: unsaid.
+
+        ``reset_s`` counts from that answer's arrival.
+        """
+        heard = self._heard.get(model)
+        if heard is None:
+            return None
+        headers, arrived_unix_s = heard
+        return self._dialect.limits(
+            Response(status=200, headers=headers, body=b"", arrived_unix_s=arrived_unix_s)
+        )
+
+    def health(self) -> dict[str, Any]:
+        return {
+            "address": self._settings.address,
+            "transport": self._settings.transport,
+            "connections": self._transport.open_connections(),
+            **self._tally.to_wire(),
+        }
+
+    async def _once(
+        self,
+        built: BuiltRequest,
+        read: Callable[[BuiltRequest, Response], _Read],
+        deadline_s: float,
+    ) -> _Read:
+        with self._tally.under_way():
+            try:
+                response = await self._transport.send(
+                    _request(built, built.body), timeout_s=self._time_s(deadline_s)
+                )
+                self._hear(built.model, response.headers, response.arrived_unix_s)
+                answer = read(built, response)
+            except AttemptFailed as failure:
+                raise self._tally.failed(failure) from None
+        self._tally.succeeded()
+        return answer
+
+    def _time_s(self, deadline_s: float) -> float:
+        """Give the time of one attempt; raise if there is none left."""
+        left_s = deadline_s - self._clock.monotonic_s()
+        if left_s <= 0:
+            raise not_sent("timeout", "no time was left for an attempt")
+        return min(self._settings.timeout_s, left_s)
+
+    def _hear(self, model: str, headers: Mapping[str, str], arrived_unix_s: float) -> None:
+        """Keep the last headers: what they say of limits is read only when asked for."""
+        if model in self._heard or len(self._heard) < _MAX_MODELS_HEARD:
+            self._heard[model] = (headers, arrived_unix_s)
+
+    def _read_count(self, _built: BuiltRequest, response: Response) -> TokenCount:
+        return self._dialect.read_count(response)
+
+
+def _request(built: BuiltRequest, body: dict[str, Any]) -> Request:
+    return Request(path=built.path, headers=built.headers, body=orjson.dumps(body))

@@ -1,0 +1,64 @@
+"""What became of an endpoint's attempts, as ``status`` shows it; and the mask over its words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sutlerd.domain.ports import Clock
+from sutlerd.providers.contract import AttemptFailed
+
+
+class Tally:
+    """Counts attempts. ``mask`` takes secrets out of a text."""
+
+    def __init__(self, *, clock: Clock, mask: Callable[[str], str]) -> None:
+        self._clock = clock
+        self._mask = mask
+        self.in_flight = self.attempts = self.failures = 0
+        self._success_s: float | None = None
+        self._failure_s = 0.0
+        self._failure: tuple[str, str] | None = None
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Count an attempt as under way."""
+        self.attempts += 1
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    def failed(self, failure: AttemptFailed) -> AttemptFailed:
+        """Count a failure and mask its words. Raise it ``from None``: its cause may hold what
+        the message no longer does."""
+        failure.message = self._mask(failure.message)
+        failure.args = (failure.message,)
+        self.failures += 1
+        self._failure = failure.kind, failure.message
+        self._failure_s = self._clock.monotonic_s()
+        return failure
+
+    def succeeded(self) -> None:
+        self._success_s = self._clock.monotonic_s()
+
+    def to_wire(self) -> dict[str, Any]:
+        now_s = self._clock.monotonic_s()
+        last_failure = None
+        if self._failure is not None:
+            kind, message = self._failure
+            age_s = _age_s(self._failure_s, now_s)
+            last_failure = {"kind": kind, "message": message, "age_s": age_s}
+        return {
+            "in_flight": self.in_flight,
+            "attempts": self.attempts,
+            "failures": self.failures,
+            "last_success_age_s": _age_s(self._success_s, now_s),
+            "last_failure": last_failure,
+        }
+
+
+def _age_s(moment_s: float | None, now_s: float) -> float | None:
+    return None if moment_s is None else round(now_s - moment_s, 3)
