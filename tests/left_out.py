@@ -4,4 +4,8 @@ Keys are how a test's id begins. Everything else that is skipped where ``CI`` is
 the run: there, every part that a test wants is installed.
 """
 
-MAY_BE_LEFT_OUT: dict[str, str] = {}
+MAY_BE_LEFT_OUT: dict[str, str] = {
+    "tests/integration/system/test_job_identity.py": (
+        "containers mount cgroups read-only, and a kernel has only one of the two versions"
+    ),
+}

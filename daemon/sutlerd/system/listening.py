@@ -68,8 +68,8 @@ class Listener:
     def still_there(self) -> bool:
         """Say whether the path still leads here; always true for an inherited socket.
 
-        Looking also renews the file's time stamps, so that no cleaner of ``/tmp`` takes an
-        idle daemon's socket for an old one.
+        Looking also renews the time stamps of the file and its lock, so that no cleaner of
+        ``/tmp`` takes an idle daemon's socket for an old one.
         """
         if self.inode is None:
             return True
@@ -78,6 +78,8 @@ class Listener:
             if (found.st_dev, found.st_ino) != self.inode:
                 return False
             os.utime(self.path, follow_symlinks=False)
+            if self.lock is not None:
+                self.lock.keep_fresh()
         except OSError:
             return False
         return True

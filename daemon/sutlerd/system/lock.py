@@ -51,6 +51,10 @@ class FileLock:
         """Say whether the path still leads to the file that is locked."""
         return _same_file(self._descriptor, self.path)
 
+    def keep_fresh(self) -> None:
+        """Renew the file's time stamps, so that no cleaner of ``/tmp`` takes it for an old one."""
+        os.utime(self._descriptor)
+
     def release(self, *, remove: bool = False) -> None:
         """Let go; ``remove`` takes the file away too. Harmless when done twice."""
         if self._descriptor < 0:

@@ -61,6 +61,8 @@ def connect(tmp_path: Path, made: list[Path]) -> Iterator[Connect]:
 def _make_cgroup(hierarchy: str, below: str, made: list[Path]) -> Path:
     """Make a cgroup, parent by parent, or leave the test out."""
     folder = CGROUPS / hierarchy
+    if hierarchy == "unified" and (CGROUPS / "cgroup.controllers").exists():
+        folder = CGROUPS  # version 2 alone, without the older ones beside it
     if not (folder / "cgroup.procs").exists() or not os.access(folder, os.W_OK):
         pytest.skip(f"LEFT OUT: no writable cgroups in {folder}; run this as root of a machine")
     for name in below.split("/"):
@@ -71,9 +73,17 @@ def _make_cgroup(hierarchy: str, below: str, made: list[Path]) -> Path:
     return folder
 
 
-def test_a_process_in_slurms_cgroup_has_its_job(made: list[Path], connect: Connect) -> None:
-    cgroup = _make_cgroup("freezer", f"slurm_sutler-{os.getpid()}/uid_0/job_4711/step_0", made)
-    _, connection = connect(cgroup)
+@pytest.mark.parametrize(
+    ("hierarchy", "below"),
+    [
+        ("freezer", f"slurm_sutler-{os.getpid()}/uid_0/job_4711/step_0"),
+        ("unified", f"system.slice/sutler-{os.getpid()}_slurmstepd.scope/job_4711/step_0"),
+    ],
+)
+def test_a_process_in_slurms_cgroup_has_its_job(
+    hierarchy: str, below: str, made: list[Path], connect: Connect
+) -> None:
+    _, connection = connect(_make_cgroup(hierarchy, below, made))
     with connection:
         assert identify(connection).job == "4711"
 
@@ -92,7 +102,8 @@ def test_a_slurm_like_cgroup_in_a_users_slice_has_none(made: list[Path], connect
 def test_a_process_that_has_ended_gets_no_job_from_whoever_has_its_pid(
     made: list[Path], connect: Connect
 ) -> None:
-    cgroup = _make_cgroup("freezer", f"slurm_sutler-{os.getpid()}/uid_0/job_4712", made)
+    below = f"system.slice/sutler-{os.getpid()}_slurmstepd.scope/job_4712"
+    cgroup = _make_cgroup("unified", below, made)
     child, connection = connect(cgroup)
     child.kill()
     # Not waited for: its pid is taken, its /proc entry still names the job, but it is no more.

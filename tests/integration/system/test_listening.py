@@ -289,16 +289,6 @@ def test_a_socket_that_another_took_is_not_taken_back(tmp_path: Path, listening:
         listen_again(inherited, uid=UID)
 
 
-def test_looking_after_a_socket_keeps_it_from_looking_old(
-    tmp_path: Path, listening: Listen
-) -> None:
-    listener = listening(tmp_path / "s")
-    os.utime(tmp_path / "s", (1, 1))
-    assert listener.still_there()
-    assert (tmp_path / "s").stat().st_atime > 1_000_000
-    assert (tmp_path / "s").stat().st_mtime > 1_000_000
-
-
 def test_modes_that_the_folder_makes_useless_are_said(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     warning = closed_folder_warning(tmp_path / "s", 0o660)
