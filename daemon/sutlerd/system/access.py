@@ -79,6 +79,18 @@ def access_from(
     return access
 
 
+def socket_gid(group: str | int | None) -> int | None:
+    """Look up ``daemon.socket_group``. Raises CannotStart when there is no such group."""
+    if group is None:
+        return None
+    try:
+        return gid_of(group)
+    except KeyError:
+        raise CannotStart(
+            Exit.CONFIGURATION, f"daemon.socket_group: nobody is called {group!r}"
+        ) from None
+
+
 def uid_of(user: str | int) -> int:
     """Give a user's number, which a name of digits already is. Raises KeyError."""
     text = str(user)

@@ -79,6 +79,7 @@ def _make_cgroup(hierarchy: str, below: str, made: list[Path]) -> Path:
         ("freezer", f"slurm_sutler-{os.getpid()}/uid_0/job_4711/step_0"),
         ("unified", f"system.slice/sutler-{os.getpid()}_slurmstepd.scope/job_4711/step_0"),
     ],
+    ids=["version-1", "version-2"],
 )
 def test_a_process_in_slurms_cgroup_has_its_job(
     hierarchy: str, below: str, made: list[Path], connect: Connect

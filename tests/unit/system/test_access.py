@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import grp
-import os
 import pwd
 
 import pytest
 
-from sutlerd.system.access import Access, access_from
+from sutlerd.system.access import Access, access_from, socket_gid
 from sutlerd.system.exits import CannotStart, Exit
 from sutlerd.system.peers import Peer
 
@@ -78,7 +77,7 @@ def test_operators_are_root_ourselves_and_the_listed() -> None:
 
 
 def test_names_are_looked_up_and_all_unknown_ones_are_said_at_once() -> None:
-    user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(os.getegid())
+    user, group = pwd.getpwuid(0), grp.getgrgid(0)
     access = _access(users=[user.pw_name], groups=[group.gr_name])
     assert access.uids == {user.pw_uid}
     assert access.gids == {group.gr_gid}
@@ -87,3 +86,12 @@ def test_names_are_looked_up_and_all_unknown_ones_are_said_at_once() -> None:
     assert raised.value.exit_code == Exit.CONFIGURATION
     assert "access.users: nobody is called 'no-such-user'" in raised.value.message
     assert "access.operators.groups: nobody is called 'no-such-group'" in raised.value.message
+
+
+def test_the_sockets_group_is_a_name_a_number_or_none() -> None:
+    assert socket_gid(None) is None
+    assert socket_gid("4711") == 4711
+    assert socket_gid(grp.getgrgid(0).gr_name) == 0
+    with pytest.raises(CannotStart, match=r"daemon\.socket_group: .*'no-such-group'") as raised:
+        socket_gid("no-such-group")
+    assert raised.value.exit_code == Exit.CONFIGURATION
