@@ -4,24 +4,21 @@
 """
 
 from _thread import allocate_lock
-from time import monotonic, sleep
+from time import sleep
 
-from sutler.errors import ShuttingDown, SutlerError, Timeout, from_wire
-from sutler.pending import Expired, Lost, Pending
+from sutler.errors import SutlerError
+from sutler.pending import Asked, Expired
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType
-    from typing import Any, Optional
+    from typing import Any, Dict, Optional, Union
 
     from sutler.calls import Call
     from sutler.client import Settings
+    from sutler.errors import Timeout
     from sutler.link import Link
-    from sutler.pending import Waiter
-    from sutler.tries import Tries
-
-#: The daemon's own answer that the time is over says more than ours: it gets a head start.
-GRACE_S = 0.25
+    from sutler.pending import Lost, Waiter
 
 
 class Home:
@@ -59,25 +56,21 @@ class Home:
             link.forsake()
 
 
-class Ask(Pending):
-    """``delivered`` says that the caller has been given a part of the answer."""
+class Ask(Asked):
+    """``link`` is the connection of the latest try."""
 
-    __slots__ = ("call", "deadline_s", "delivered", "home", "link", "tries")
+    __slots__ = ("home", "link")
 
-    def __init__(self, home: Home, call: "Call") -> None:
-        super().__init__()
+    def __init__(self, home: Home, call: "Call", *, patient: bool = False) -> None:
+        super().__init__(call, home.settings.reconnect_s, patient=patient)
         self.home = home
-        self.call = call
-        self.deadline_s = monotonic() + call.timeout_s + GRACE_S
         self.link: "Optional[Link]" = None
-        self.tries: "Optional[Tries]" = None
-        self.delivered = False
 
     def answer(self) -> "Any":
         """Send, wait, and give the call's value; raises its one error."""
         try:
             self.start()
-            while self.is_unanswered():
+            while self._wait() is not None:
                 sleep(self.pause_s())
                 self.start()
         except Expired:
@@ -89,17 +82,16 @@ class Ask(Pending):
             raise
         return self.call.value(self.result)
 
-    def is_unanswered(self) -> bool:
+    def _wait(self) -> "Union[Dict[str, Any], Lost, None]":
         if self.link is not None:
             self.link.wait(self, self.deadline_s)
-        return self.failure is not None
+        return self.failure
 
     def start(self) -> None:
         """Send on the client's connection; waits for a daemon to come back, if one was there.
 
         Afterwards the ask waits on ``link``.
         """
-        call = self.call
         while True:
             try:
                 link = self.home.link
@@ -109,56 +101,19 @@ class Ask(Pending):
                     link = open_link(self.home, self.deadline_s)
                 break
             except SutlerError as error:
-                if self.tries is None:
-                    raise
-                sleep(self.tries.refused(error, monotonic()))
+                sleep(self.reconnect_pause_s(error))
         self.link = link
         self.renew()
-        if call.tells_time:
-            left_s = call.timeout_s
-            if self.tries is not None:
-                left_s = max(0.001, round(self.deadline_s - GRACE_S - monotonic(), 3))
-            call.params["timeout_s"] = left_s
-        link.send(self, call.method, call.params, self.deadline_s)
+        link.send(self, self.call.method, self.params(), self.deadline_s)
 
-    def pause_s(self) -> float:
-        """Give how long to wait before the call is sent again; raises its error if it is not."""
-        failure, now_s = self.failure, monotonic()
-        if isinstance(failure, Lost):
-            return self.all_tries().lost(
-                failure,
-                now_s,
-                sent=self.sent,
-                repeatable=self.call.repeatable,
-                delivered=self.delivered,
-            )
-        error = from_wire(failure or {})
-        if not isinstance(error, ShuttingDown):
-            return self.answered(error, now_s)
+    def let_go(self) -> None:
         self.home.let_go(self.link)
-        if self.delivered:
-            raise error
-        return self.all_tries().refused(error, now_s)
 
-    def answered(self, error: SutlerError, now_s: float) -> float:
-        """Take an error as the answer that it is; a batch may rather wait."""
-        raise error
-
-    def all_tries(self) -> "Tries":
-        if self.tries is None:
-            from sutler.tries import Tries
-
-            self.tries = Tries(self.deadline_s, self.home.settings.reconnect_s)
-        return self.tries
-
-    def timed_out(self, waiter: "Optional[Waiter]" = None) -> Timeout:
+    def timed_out(self, waiter: "Optional[Waiter]" = None) -> "Timeout":
         """Give up; the connection stays unless a line is half written."""
         if self.link is not None:
             self.link.abandon(self, waiter)
-        return Timeout(
-            "no answer to %s within %.6g s" % (self.call.method, self.call.timeout_s),
-            request_id=self.call.params.get("request_id"),
-        )
+        return self.too_late()
 
     def interrupted(self, waiter: "Optional[Waiter]" = None) -> None:
         """Clean up after an exception that can have come anywhere.

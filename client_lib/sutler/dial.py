@@ -94,7 +94,7 @@ def attempt(connecting: socket.socket, path: str, trusted_uids: "Collection[int]
     except OSError as error:
         if error.errno == errno.EINTR:
             return False
-        raise unavailable([(path, _reason(error))], retryable=False) from None
+        raise unavailable([(path, _reason(error))]) from None
     finally:
         if folder >= 0:
             os.close(folder)
@@ -119,7 +119,7 @@ def _address(path: str) -> "Tuple[int, bytes]":
     try:
         folder = os.open(parent or b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise unavailable([(path, _too_long(encoded, _reason(error)))], retryable=False) from None
+        raise unavailable([(path, _too_long(encoded, _reason(error)))]) from None
     short = b"/proc/self/fd/%d/%s" % (folder, name)
     if len(short) <= MAX_SOCKET_PATH_BYTES and os.path.isdir(b"/proc/self/fd/%d" % folder):
         return folder, short

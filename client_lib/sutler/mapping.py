@@ -9,7 +9,7 @@ from time import monotonic, sleep
 
 from sutler import calls
 from sutler.ask import Ask
-from sutler.errors import InvalidParams, Overloaded, RateLimited, SutlerError
+from sutler.errors import InvalidParams, SutlerError
 from sutler.pending import Expired, Waiter
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sutler.pending import Lost
 
 #: Answers held back for a slow one before them: at most this many times those in flight.
-_HELD_FACTOR = 16
+HELD_FACTOR = 16
 #: After a restart some calls may still be under way on the old connection.
 _LOOK_S = 0.05
 _IDLE_S = 60.0
@@ -49,7 +49,7 @@ class Item(Ask):
     __slots__ = ("batch", "done", "due_s", "error", "value")
 
     def __init__(self, home: "Home", call: "Call", batch: Batch) -> None:
-        super().__init__(home, call)
+        super().__init__(home, call, patient=True)
         self.batch = batch
         self.done = False
         self.due_s: "Optional[float]" = None
@@ -70,11 +70,6 @@ class Item(Ask):
         self.batch.settled.append(self)
         self.batch.ready = True
         return self.batch
-
-    def answered(self, error: SutlerError, now_s: float) -> float:
-        if isinstance(error, (Overloaded, RateLimited)):
-            return self.all_tries().postponed(error, now_s)
-        raise error
 
     def send(self) -> None:
         self.due_s = None
@@ -148,7 +143,7 @@ class Mapping:
             raise
 
     def _fill(self) -> None:
-        most = _HELD_FACTOR * self._max_in_flight
+        most = HELD_FACTOR * self._max_in_flight
         while self._under_way < self._max_in_flight and len(self._window) < most:
             if self._exhausted:
                 return
@@ -208,8 +203,8 @@ class Mapping:
 
 def check(max_in_flight: int, options: "Dict[str, Any]", defaults: "Defaults") -> None:
     """Find what would be wrong with every call before the first is made."""
-    if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
-        raise InvalidParams("max_in_flight: must be a whole number from 1, not %r" % max_in_flight)
+    if max_in_flight < 1:
+        raise InvalidParams("max_in_flight: must be at least 1, not %r" % max_in_flight)
     if options.get("request_id") is not None:
         raise InvalidParams("request_id: one id cannot stand for many calls")
     calls.complete("", dict(options), defaults)

@@ -6,77 +6,25 @@ from time import sleep
 
 from sutler.ask import Ask
 from sutler.errors import Cancelled, ConnectionLost, SutlerError
-from sutler.pending import CHUNK, Expired
+from sutler.pending import Expired
+from sutler.pieces import Piecewise, chunk_of
 from sutler.types import Chunk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Deque, Dict, Optional
+    from typing import Any, Dict, Optional
 
     from sutler.ask import Home
     from sutler.calls import Call
-    from sutler.pending import Lost, Waiter
     from sutler.types import Completion
 
-#: While another thread reads for everybody, the pieces of a stream that nobody takes pile
-#: up. From this many on they are joined, so that they cost no more than the text they are.
-_JOIN_FROM = 1024
-_JOINED_CHARS = 64 * 1024
 
-
-class Pieces(Ask):
-    """A call whose answer comes in pieces. ``over``: its end, good or bad, has arrived."""
-
-    __slots__ = ("over", "pieces")
+class Pieces(Ask, Piecewise):
+    """A call whose answer comes in pieces."""
 
     def __init__(self, home: "Home", call: "Call") -> None:
-        self.pieces: "Deque[Dict[str, Any]]" = deque()
-        self.over = False
+        self.pieces = deque()
         super().__init__(home, call)
-
-    def renew(self) -> None:
-        super().renew()
-        self.pieces.clear()
-        self.over = False
-
-    def deliver(self, kind: int, payload: "Any") -> "Waiter":
-        if kind == CHUNK:
-            if not self._joined(payload):
-                self.pieces.append(payload)
-            self.ready = True
-            return self
-        self.over = True
-        return super().deliver(kind, payload)
-
-    def lose(self, lost: "Lost") -> "Waiter":
-        if not self.over:
-            self.failure = lost
-            self.over = self.ready = True
-        return self
-
-    def take(self) -> "Optional[Dict[str, Any]]":
-        """Take the next piece; None if there is none now. Clears ``ready`` unless more is there.
-
-        In this order, because another thread may be delivering.
-        """
-        piece = self.pieces.popleft() if self.pieces else None
-        self.ready = False
-        if self.pieces or self.over:
-            self.ready = True
-        return piece
-
-    def _joined(self, piece: "Dict[str, Any]") -> bool:
-        if len(self.pieces) < _JOIN_FROM or set(piece) != {"id", "delta"}:
-            return False
-        try:
-            last = self.pieces[-1]
-            if set(last) != {"id", "delta"} or len(last["delta"]) > _JOINED_CHARS:
-                return False
-            # A new object, not the old one changed: that one may just be being taken.
-            self.pieces[-1] = {"id": last["id"], "delta": last["delta"] + piece["delta"]}
-        except IndexError:  # all were taken meanwhile
-            return False
-        return True
 
 
 class Stream:
@@ -121,7 +69,7 @@ class Stream:
             )
         piece = self._guarded(self._next_piece)
         if piece is not None:
-            return Chunk({name: piece[name] for name in piece if name != "id"})
+            return Chunk(chunk_of(piece))
         self._ended = True
         self._result = self._pieces.call.value(self._pieces.result)
         raise StopIteration

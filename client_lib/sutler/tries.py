@@ -32,7 +32,7 @@ class Tries:
     ) -> None:
         self._deadline_s = deadline_s
         self._reconnect_s = reconnect_s
-        self._chance = _random if chance is None else chance
+        self._chance = random_share if chance is None else chance
         self._step_s = _FIRST_STEP_S
         self._until_s: "Optional[float]" = None
         self._lost = False
@@ -96,7 +96,8 @@ class Tries:
         return delay_s
 
 
-def _random() -> float:
+def random_share() -> float:
+    """Give a number from 0 up to 1."""
     from os import urandom
 
     return int.from_bytes(urandom(4), "big") / 2**32
