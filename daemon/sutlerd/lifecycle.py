@@ -20,7 +20,7 @@ from sutlerd.domain.errors import ShuttingDown
 from sutlerd.server.doorkeeper import Doorkeeper
 from sutlerd.server.front import Front
 from sutlerd.server.watch import watch_connections
-from sutlerd.system.access import access_from, gid_of
+from sutlerd.system.access import access_from, socket_gid
 from sutlerd.system.clock import SystemClock
 from sutlerd.system.exits import Exit
 from sutlerd.system.folders import Host, Place, cache_folder, socket_path, state_folder
@@ -91,7 +91,6 @@ def _cache_place(config: Config, host: Host) -> Place | None:
 
 def _front(app: App, config: Config, place: Place, host: Host, log: Log) -> Front:
     access = config.access
-    group = config.daemon.socket_group
     doorkeeper = Doorkeeper(
         hub=app.hub,
         access=access_from(
@@ -108,7 +107,7 @@ def _front(app: App, config: Config, place: Place, host: Host, log: Log) -> Fron
         path=place.path,
         access=SocketAccess(
             mode=config.daemon.socket_mode_bits,
-            gid=None if group is None else gid_of(group),
+            gid=socket_gid(config.daemon.socket_group),
         ),
         uid=host.uid,
         environ=host.environ,

@@ -39,7 +39,7 @@ def as_user(uid: int, function: Callable[[], T], *, groups: tuple[int, ...] = ()
             os.setgid(uid)
             os.setuid(uid)
             try:
-                outcome = (True, function())
+                outcome: tuple[bool, object] = (True, function())
             except Exception as error:  # noqa: BLE001 -- carried to the parent, which raises it
                 outcome = (False, error)
             with os.fdopen(writing, "wb") as pipe:
@@ -56,4 +56,5 @@ def as_user(uid: int, function: Callable[[], T], *, groups: tuple[int, ...] = ()
     fine, value = pickle.loads(data)
     if not fine:
         raise value
-    return value
+    result: T = value
+    return result

@@ -79,8 +79,8 @@ def test_operators_are_root_ourselves_and_the_listed() -> None:
 def test_names_are_looked_up_and_all_unknown_ones_are_said_at_once() -> None:
     user, group = pwd.getpwuid(0), grp.getgrgid(0)
     access = _access(users=[user.pw_name], groups=[group.gr_name])
-    assert access.uids == {user.pw_uid}
-    assert access.gids == {group.gr_gid}
+    assert access.uids == frozenset({user.pw_uid})
+    assert access.gids == frozenset({group.gr_gid})
     with pytest.raises(CannotStart) as raised:
         _access(users=["no-such-user"], operator_groups=("no-such-group", "1"))
     assert raised.value.exit_code == Exit.CONFIGURATION

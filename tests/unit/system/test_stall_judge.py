@@ -16,7 +16,8 @@ def test_regular_beats_are_no_stall() -> None:
     for step in range(1, 40):
         judge.beat(step * 0.25)
         assert judge.look(step * 0.25 + 0.1, 0.0) is None
-    assert (judge.count, judge.longest_s) == (0, pytest.approx(0.0))
+    assert judge.count == 0
+    assert judge.longest_s == pytest.approx(0.0)
 
 
 @pytest.mark.fault("R5")
@@ -29,7 +30,8 @@ def test_a_silence_is_reported_once_and_its_length_kept() -> None:
     assert judge.longest_s == 3.5
     judge.beat(4.1)
     assert judge.look(4.25, 4.25) is None
-    assert (judge.count, judge.longest_s) == (1, pytest.approx(3.6))
+    assert judge.count == 1
+    assert judge.longest_s == pytest.approx(3.6)
     # A second one counts again.
     assert [judge.look(4.1 + 0.3 * step, 5.0) for step in range(1, 5)].count(None) == 3
     assert judge.count == 2
