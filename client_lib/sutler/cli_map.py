@@ -12,7 +12,7 @@ from sutler.cli_exit import FAILED, OK, UsageProblem
 from sutler.cli_map_output import OutputFile
 from sutler.cli_map_rows import read_rows
 from sutler.cli_map_run import Reporter, Run
-from sutler.cli_options import add_call_options, at_most, call_parameters, seconds
+from sutler.cli_options import QUICK_S, add_call_options, at_most, call_parameters, seconds
 from sutler.cli_progress import Progress
 from sutler.errors import DaemonUnavailable, ShuttingDown
 
@@ -80,7 +80,7 @@ def run_map(args: argparse.Namespace, term: Terminal) -> int:
     _refuse_same_file(args.input, args.output)
     with _open_input(args.input) as source, open_client(args, args.timeout, args.wait) as client:
         total = _count_rows(source)
-        client.ping()  # without a daemon no file is touched
+        client.ping(timeout_s=QUICK_S)  # without a daemon no file is touched
         output = OutputFile(args.output)
         try:
             output.open(args.overwrite)
@@ -89,7 +89,9 @@ def run_map(args: argparse.Namespace, term: Terminal) -> int:
             there = len(output.rows) - len(again)
             progress = Progress(total, there, time.monotonic())
             run = Run(client, progress, args.in_flight)
-            with Reporter(term, progress, args.quiet):
+            # Rows and a line that is written over would fight for the same screen.
+            quiet = args.quiet or (args.output == "-" and term.out_is_terminal)
+            with Reporter(term, progress, quiet):
                 if again:
                     run.replace(output, again)
                 run.append(output, rows)

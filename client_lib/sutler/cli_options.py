@@ -16,6 +16,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Union
 
+#: What a daemon knows of itself it says at once; one that does not is stuck, and the person
+#: wants to know.
+QUICK_S = 10.0
+
 
 def at_least(least: int, text: str) -> int:
     try:

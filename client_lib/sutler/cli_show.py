@@ -6,7 +6,7 @@ import time
 
 from sutler.cli_command import Command, open_client
 from sutler.cli_exit import OK
-from sutler.cli_options import add_timeout_option, count
+from sutler.cli_options import QUICK_S, add_timeout_option, count
 from sutler.cli_tables import pairs, sections, table
 
 TYPE_CHECKING = False
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from typing import Any, Dict
 
     from sutler.cli_terminal import Terminal
-
-#: The daemon answers these at once; one that does not is stuck, and the person wants to know.
-QUICK_S = 10.0
 
 
 def _quick_arguments(parser: argparse.ArgumentParser) -> None:

@@ -37,6 +37,17 @@ def visible(text: str) -> str:
     return text.translate(_VISIBLE)
 
 
+def one_line(text: str) -> str:
+    """Join the lines of ``text``; where one ends without punctuation, a semicolon parts them."""
+    joined = ""
+    for line in text.splitlines():
+        words = " ".join(line.split())
+        if joined and words:
+            joined += " " if joined[-1] in ".:;,!?" else "; "
+        joined += words
+    return joined
+
+
 def _nowhere() -> TextIO:
     return open(os.devnull, "w")  # for as long as the process lives
 
@@ -109,7 +120,7 @@ class Terminal:
 
     def problem(self, message: str) -> None:
         """Print one ``sutler: …`` line on the error stream, whatever ``message`` holds."""
-        flat = visible(" ".join(message.split())) or "unknown error"
+        flat = visible(one_line(message)) or "unknown error"
         name = "\x1b[31msutler:\x1b[0m" if self._colour_err else "sutler:"
         try:
             self._err.write("%s %s\n" % (name, flat))

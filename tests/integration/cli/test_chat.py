@@ -106,7 +106,7 @@ def test_a_finished_stream_ends_its_line(daemon: TinyDaemon) -> None:
 def test_no_colours_where_they_are_declined(daemon: TinyDaemon, env: dict[str, str]) -> None:
     command = AtTerminal("chat", "refuse", env=env)
     assert command.end() == 1
-    assert command.screen == b"sutler: the provider said no\r\n"
+    assert command.screen == b"sutler: the provider: no\r\n"
 
 
 def test_what_an_answer_would_do_to_a_terminal_is_only_shown(daemon: TinyDaemon) -> None:

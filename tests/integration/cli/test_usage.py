@@ -87,7 +87,7 @@ def test_the_exit_code_says_what_became_of_it(
 
 
 def test_when_to_try_again_is_said(daemon: TinyDaemon) -> None:
-    assert sutler("chat", "busy").stderr == b"sutler: too many (try again in 2 s)\n"
+    assert sutler("chat", "busy").stderr == b"sutler: too; many (try again in 2 s)\n"
 
 
 def test_without_a_daemon_the_message_says_how_to_start_one(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ class TinyDaemon:
         if prompt == "die":
             writer.close()
         elif prompt == "refuse":
-            self._fail(writer, request, -32003, "provider_error", "the provider\nsaid no")
+            self._fail(writer, request, -32003, "provider_error", "the provider:\nno")
         elif prompt.startswith("busy") and prompt not in self._busy:
             self._busy.add(prompt)
             self._fail(writer, request, -32004, "provider_unavailable", "too\nmany", 2.0)

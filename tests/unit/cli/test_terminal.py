@@ -54,8 +54,8 @@ def test_colours_are_for_terminals() -> None:
 
 def test_a_problem_is_one_line_whatever_it_says() -> None:
     err = io.StringIO()
-    Terminal(io.StringIO(), err, {}).problem("two\nlines \x1b[2J")
-    assert err.getvalue() == "sutler: two lines ␛[2J\n"
+    Terminal(io.StringIO(), err, {}).problem("Two.\n lines:\n\none\ntwo \x1b[2J\n")
+    assert err.getvalue() == "sutler: Two. lines: one; two ␛[2J\n"
 
 
 def test_notes_are_for_people() -> None:
