@@ -93,8 +93,8 @@ def _routes(data: dict[str, Any], llm: dict[str, Any]) -> Iterator[Finding]:
     embedded = data.get("embedded")
     if not isinstance(providers, dict) or not isinstance(embedded, dict):
         return
-    kinds = {settings.get("kind") for settings in providers.values() if isinstance(settings, dict)}
-    if embedded.get("enabled") is False and kinds == {"embedded"}:
+    kinds = [settings.get("kind") for settings in providers.values() if isinstance(settings, dict)]
+    if embedded.get("enabled") is False and all(kind == "embedded" for kind in kinds):
         yield (
             ("embedded", "enabled"),
             "no route is left: the embedded model is off and llm.providers names no other",

@@ -53,7 +53,7 @@ class Loaded:
     config: Config
     warnings: tuple[Problem, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     missing_extras: frozenset[str] = frozenset()
 
 

@@ -29,10 +29,11 @@ def read_file(path: Path, limit_bytes: int) -> FileRead:
     """
     # Without O_NONBLOCK, opening a pipe that nobody writes to would never return.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise OSError(0, "is not a regular file")
     with open(descriptor, "rb") as file:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            raise OSError(0, "is not a regular file")
         data = file.read(limit_bytes)
     return FileRead(data=data, owner_uid=facts.st_uid, mode=stat.S_IMODE(facts.st_mode))
 

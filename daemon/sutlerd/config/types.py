@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic.functional_validators import PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 
 MAX_USD: Final = Decimal(10) ** 9
 
@@ -104,8 +103,10 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
-Usd = Annotated[Decimal, PlainValidator(_usd)]
-Share = Annotated[Fraction, PlainValidator(_share)]
+_AsText = PlainSerializer(str, return_type=str, when_used="json")
+
+Usd = Annotated[Decimal, PlainValidator(_usd), _AsText]
+Share = Annotated[Fraction, PlainValidator(_share), _AsText]
 Zone = Annotated[str, AfterValidator(_zone)]
 SocketMode = Annotated[str, AfterValidator(_mode)]
 AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
