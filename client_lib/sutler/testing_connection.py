@@ -42,9 +42,11 @@ class Connection:
         try:
             if events & selectors.EVENT_READ:
                 data = self._socket.recv(_RECV_BYTES)
-                if not data:
+                if not data and not self._out:
                     self.close()
                     return
+                # A client that has ended its own half is still given what it is owed.
+                self._closing = self._closing or not data
                 *lines, self._in = (self._in + data).split(b"\n")
                 for line in lines:
                     if line.strip() and not self._closing:

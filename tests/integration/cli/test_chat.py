@@ -16,7 +16,7 @@ from tests.integration.cli.tiny_daemon import TinyDaemon
 def test_a_pipe_gets_the_answer_and_nothing_else(daemon: TinyDaemon) -> None:
     done = sutler("chat", "good", "morning")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"GOOD MORNING\n", b"")
-    assert "stream" not in daemon.asked[-1]["params"]
+    assert "stream" not in daemon.asked[-1].params
 
 
 def test_the_question_comes_from_standard_input(daemon: TinyDaemon) -> None:
@@ -31,7 +31,7 @@ def test_options_reach_the_daemon(daemon: TinyDaemon) -> None:
         *("--model", "small", "--temperature", "0", "--max-tokens", "5", "--cache", "off"),
         *("--timeout", "20", "--label", "component=tests", "--label", "rank=3"),
     )
-    params = daemon.asked[-1]["params"]
+    params = daemon.asked[-1].params
     assert params["prompt"] == "hi"
     assert params["system"] == "be terse"
     assert (params["model"], params["temperature"], params["max_tokens"]) == ("small", 0.0, 5)
@@ -51,7 +51,7 @@ def test_a_schema_gives_the_parsed_answer(daemon: TinyDaemon, tmp_path: Path) ->
     schema.write_text('{"type": "object"}')
     done = sutler("chat", "--schema", str(schema), "largest city")
     assert json.loads(done.stdout) == {"city": "Tokyo"}
-    assert daemon.asked[-1]["params"]["schema"] == {"type": "object"}
+    assert daemon.asked[-1].params["schema"] == {"type": "object"}
 
 
 def test_verbose_says_who_answered_on_the_error_stream(daemon: TinyDaemon) -> None:
@@ -80,7 +80,7 @@ def test_complete_reads_a_file(daemon: TinyDaemon, tmp_path: Path) -> None:
     path = tmp_path / "talk.json"
     path.write_text('{"messages": [{"role": "user", "content": "hi"}], "seed": 4}')
     assert sutler("complete", str(path), "--system", "terse").stdout == b"HI\n"
-    params = daemon.asked[-1]["params"]
+    params = daemon.asked[-1].params
     assert params["messages"][0] == {"role": "system", "content": "terse"}
     assert params["seed"] == 4
 
@@ -91,7 +91,7 @@ def test_a_terminal_gets_the_answer_as_it_is_made(daemon: TinyDaemon) -> None:
     command.type(b"\x03")
     assert command.end() == 130
     assert b"Traceback" not in command.screen
-    daemon.wait_for(lambda tiny: tiny.cancelled == ["stream and hang"])
+    daemon.wait_for(lambda tiny: tiny.dropped() == ["stream and hang"])
 
 
 def test_a_finished_stream_ends_its_line(daemon: TinyDaemon) -> None:
@@ -99,7 +99,7 @@ def test_a_finished_stream_ends_its_line(daemon: TinyDaemon) -> None:
     assert command.end() == 0
     assert command.screen.startswith(b"ONE TWO \r\n")
     assert b"cut off at its token limit" in command.screen
-    assert daemon.asked[-1]["params"]["stream"] is True
+    assert daemon.asked[-1].params["stream"] is True
 
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
@@ -121,7 +121,7 @@ def test_an_interrupt_cancels_the_call_in_the_daemon(daemon: TinyDaemon) -> None
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, b"", b"")
-    daemon.wait_for(lambda tiny: tiny.cancelled == ["hang"])
+    daemon.wait_for(lambda tiny: tiny.dropped() == ["hang"])
 
 
 def test_a_reader_that_leaves_is_no_error(daemon: TinyDaemon) -> None:
@@ -141,5 +141,5 @@ def test_a_terminal_asks_plainly_what_only_the_daemon_can_judge(
     path.write_text('{"prompt": "hi", "temperatur": 1}')
     command = AtTerminal("complete", str(path))
     assert command.end() == 0
-    assert daemon.asked[-1]["params"]["temperatur"] == 1
-    assert "stream" not in daemon.asked[-1]["params"]
+    assert daemon.asked[-1].params["temperatur"] == 1
+    assert "stream" not in daemon.asked[-1].params

@@ -56,7 +56,7 @@ def test_every_row_is_answered_in_its_order(daemon: TinyDaemon, source: Path, ta
     assert [row["index"] for row in written] == list(range(100))
     assert written[7]["id"] == "seven"
     assert b"100 rows asked" in done.stderr
-    assert all(request["params"]["model"] == "small" for request in daemon.asked[1:])
+    assert all(request.params["model"] == "small" for request in daemon.asked[1:])
 
 
 def test_errors_of_single_rows_are_recorded_and_the_rest_goes_on(
@@ -114,7 +114,7 @@ def test_a_killed_run_goes_on_where_it_was(daemon: TinyDaemon, source: Path, tar
     assert b"the same command goes on" in err
     assert daemon.prompts()[before:] == ["hang once", "last"]
     assert contents(target) == [f"ROW {at}" for at in range(40)]
-    daemon.wait_for(lambda tiny: tiny.cancelled.count("hang once") == 2)
+    daemon.wait_for(lambda tiny: tiny.dropped().count("hang once") == 2)
 
 
 def test_a_finished_file_is_not_asked_again(daemon: TinyDaemon, source: Path, target: Path) -> None:

@@ -26,7 +26,7 @@ def test_embed_takes_lines_in_pieces_that_fit_a_request(daemon: TinyDaemon, tmp_
     assert answer["embeddings"][10] == [0.1, 2.0]
     assert (answer["model"], answer["dimension"]) == ("m", 2)
     assert answer["usage"]["prompt_tokens"] == answer["cost_nanousd"] == 600
-    assert [len(request["params"]["texts"]) for request in daemon.asked] == [256, 256, 88]
+    assert [len(request.params["texts"]) for request in daemon.asked] == [256, 256, 88]
 
 
 def test_embed_shows_a_person_a_glimpse(daemon: TinyDaemon) -> None:
@@ -45,7 +45,7 @@ def test_count_tokens_prints_a_number(daemon: TinyDaemon, tmp_path: Path) -> Non
     assert sutler("count-tokens", stdin=b"two words").stdout == b"2\n"
     counted = json.loads(sutler("count-tokens", "--json", "--model", "m", "one").stdout)
     assert counted == {"tokens": 1, "exact": False, "method": "words"}
-    assert daemon.asked[-1]["params"] == {"text": "one", "model": "m"}
+    assert daemon.asked[-1].params == {"text": "one", "model": "m"}
     talk = tmp_path / "talk.json"
     talk.write_text('[{"role": "user", "content": "Hi"}]')
     assert sutler("count-tokens", "--messages", str(talk)).returncode == 0
@@ -84,7 +84,7 @@ def test_ping_says_that_the_daemon_answers(daemon: TinyDaemon) -> None:
     done = sutler("ping", "-c", "3")
     assert done.returncode == 0
     assert done.stdout.startswith(b"sutlerd 9.9 answers in ")
-    assert sum(request["method"] == "ping" for request in daemon.asked) == 3
+    assert sum(request.method == "ping" for request in daemon.asked) == 3
     assert json.loads(sutler("ping", "--json").stdout)["version"] == "9.9"
 
 

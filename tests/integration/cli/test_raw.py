@@ -75,7 +75,7 @@ def test_an_interrupt_closes_the_connection(daemon: TinyDaemon) -> None:
     daemon.wait_for(lambda tiny: tiny.prompts() == ["hang"])
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
-    daemon.wait_for(lambda tiny: tiny.cancelled == ["hang"])
+    daemon.wait_for(lambda tiny: tiny.dropped() == ["hang"])
     process.communicate()
 
 
