@@ -15,6 +15,7 @@ from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.providers.address import Address, Proxy, parse_address, proxy_for
 from sutlerd.providers.contract import Capabilities, Provider
 from sutlerd.providers.dialect import Dialect, ModelTraits
+from sutlerd.providers.embedded import EmbeddedProvider
 from sutlerd.providers.endpoint import Endpoint, EndpointSettings
 from sutlerd.providers.openai_chat import OpenAIChat
 from sutlerd.providers.openai_switches import (
@@ -115,6 +116,15 @@ class _Builder:
         reason = self._config.off(name)
         if reason is not None:
             raise _Off(reason)
+        if settings.kind == "embedded":
+            return EmbeddedProvider(
+                name=name,
+                settings=settings,
+                config=self._config.embedded,
+                clock=self._clock,
+                log=self._log,
+                environ=self._environ,
+            )
         dialect, switches = _dialect(name, settings)
         try:
             address = parse_address(settings.base_url)
