@@ -104,13 +104,12 @@ class AsyncHome:
 class AsyncAsk(Asked):
     """``link`` is the connection of the latest try."""
 
-    __slots__ = ("_bell", "home", "link")
+    link: "Optional[AsyncLink]" = None
+    _bell: "Optional[asyncio.Future[None]]" = None
 
-    def __init__(self, home: AsyncHome, call: "Call", *, patient: bool = False) -> None:
-        self._bell: "Optional[asyncio.Future[None]]" = None
-        super().__init__(call, home.settings.reconnect_s, patient=patient)
+    def __init__(self, home: AsyncHome, call: "Call") -> None:
+        super().__init__(call, home.settings.reconnect_s)
         self.home = home
-        self.link: "Optional[AsyncLink]" = None
 
     def left_s(self) -> float:
         return self.deadline_s - monotonic()
@@ -158,7 +157,8 @@ class AsyncAsk(Asked):
             except SutlerError as error:
                 await asyncio.sleep(self.reconnect_pause_s(error))
         self.link = link
-        self.renew()
+        if self.tries is not None:
+            self.renew()
         await link.send(self, self.call.method, self.params())
 
     async def wait(self) -> None:

@@ -58,7 +58,8 @@ class AsyncMapping:
                 self._exhausted = True
                 return
             call = call_for(asked, dict(self._options), self._home.defaults)
-            ask = AsyncAsk(self._home, call, patient=True)
+            ask = AsyncAsk(self._home, call)
+            ask.patient = True
             task = self._home.loop.create_task(ask.answer())
             task.add_done_callback(self._count)
             self._under_way += 1

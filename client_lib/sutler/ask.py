@@ -59,12 +59,11 @@ class Home:
 class Ask(Asked):
     """``link`` is the connection of the latest try."""
 
-    __slots__ = ("home", "link")
+    link: "Optional[Link]" = None
 
-    def __init__(self, home: Home, call: "Call", *, patient: bool = False) -> None:
-        super().__init__(call, home.settings.reconnect_s, patient=patient)
+    def __init__(self, home: Home, call: "Call") -> None:
+        super().__init__(call, home.settings.reconnect_s)
         self.home = home
-        self.link: "Optional[Link]" = None
 
     def answer(self) -> "Any":
         """Send, wait, and give the call's value; raises its one error."""
@@ -103,7 +102,8 @@ class Ask(Asked):
             except SutlerError as error:
                 sleep(self.reconnect_pause_s(error))
         self.link = link
-        self.renew()
+        if self.tries is not None:
+            self.renew()
         link.send(self, self.call.method, self.params(), self.deadline_s)
 
     def let_go(self) -> None:

@@ -37,6 +37,9 @@ COMPLETE_OPTIONS = frozenset(
 )
 
 
+_ATOMS = frozenset((str, int, float, bool, dict))
+
+
 class Defaults:
     """What one client adds to every call. ``new_id`` makes a request id."""
 
@@ -167,7 +170,7 @@ def _answered(
         if name not in allowed:
             raise TypeError(_unknown(method, name, allowed))
         if value is not None:
-            params[name] = _plain(value)
+            params[name] = value if value.__class__ in _ATOMS else _plain(value)
     _address(params, defaults)
     return Call(method, params, _limit(timeout_s, defaults), read)
 

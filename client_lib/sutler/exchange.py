@@ -53,6 +53,9 @@ class Exchange:
         end = data.rfind(b"\n")
         if end < 0:
             return self._hold(data)
+        if end == len(data) - 1 and not self._parts and data.find(b"\n") == end:
+            event = None if self._broken else self._event(data)
+            return [] if event is None else [event]
         block = data[:end]
         if self._parts:
             self._parts.append(block)
@@ -98,13 +101,16 @@ class Exchange:
                 message, end = _decode(text)
         except (ValueError, RecursionError):
             return self._garbage("what is not JSON: %.80r" % line)
-        if (end != len(text) and text[end:].strip()) or not isinstance(message, dict):
+        rest = text[end:]
+        if (rest != "\n" and rest.strip()) or not isinstance(message, dict):
             return self._garbage("what is not one object: %.80r" % line)
         return self._classified(message)
 
     def _classified(self, message: "Dict[str, Any]") -> "Optional[Event]":
         number, kind, payload = message.get("id"), RESULT, message.get("result")
-        if "method" in message:
+        if payload is not None:
+            pass
+        elif "method" in message:
             payload = message.get("params")
             if message["method"] != "chunk" or not isinstance(payload, dict):
                 return None
@@ -123,12 +129,8 @@ def line(number: int, method: str, params: "Dict[str, Any]") -> bytes:
     if not _fits(params, _PARAMS_LEVEL):
         raise InvalidRequest(_problem(params, "params", _PARAMS_LEVEL) or "params: not JSON")
     try:
-        text = '{"jsonrpc":"2.0","id":%d,"method":%s,"params":%s}\n' % (
-            number,
-            _encode(method),
-            _encode(params),
-        )
-        encoded = text.encode()
+        text = '{"jsonrpc":"2.0","id":%d,"method":%s,"params":%s}\n'
+        encoded = (text % (number, _quoted(method), _encode(params))).encode()
     except (TypeError, ValueError) as error:
         problem = _problem(params, "params", _PARAMS_LEVEL)
         raise InvalidRequest(problem or "params: %s" % error) from None
@@ -141,16 +143,22 @@ def line(number: int, method: str, params: "Dict[str, Any]") -> bytes:
     return encoded
 
 
+def _quoted(method: str) -> str:
+    return '"%s"' % method if method.isidentifier() and method.isascii() else _encode(method)
+
+
 def _fits(value: "Any", level: int) -> bool:
     """Check what the encoder lets pass: nesting, keys that are not strings, huge integers."""
     if level > MAX_NESTING:
         return False
     if isinstance(value, dict):
         for key in value:
-            if not isinstance(key, str):
+            if key.__class__ is not str and not isinstance(key, str):
                 return False
         value = value.values()
     for item in value:
+        if item.__class__ is str:
+            continue
         if isinstance(item, (dict, list, tuple)):
             if not _fits(item, level + 1):
                 return False

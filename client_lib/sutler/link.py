@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sutler.pending import Pending, Waiter
 
-_RECV_BYTES = 256 * 1024
+_RECV_BYTES = 64 * 1024  # above 128 KiB each buffer would be mapped and unmapped anew
 _SEND_FLAGS = 0x4000 | 0x40  # MSG_NOSIGNAL | MSG_DONTWAIT, without importing socket for them
 _SHUT_RDWR = 2
 #: How long a writer whose peer does not read leaves the reading to others before it looks
@@ -54,7 +54,7 @@ class Link:
 
     @property
     def usable(self) -> bool:
-        return self._table.down is None and not self._table.retired
+        return not self._table.closing
 
     def send(
         self, pending: "Pending", method: str, params: "Dict[str, Any]", deadline_s: float
@@ -74,7 +74,7 @@ class Link:
         if self._table.down is None:
             self._write(self._owed() + encoded, pending, deadline_s)
         self._table.leave_writing()
-        if not self.usable:
+        if self._table.closing:
             self._dispose()
 
     def wait(self, waiter: "Waiter", deadline_s: float) -> None:
@@ -87,7 +87,7 @@ class Link:
                 if self._table.take_reading(waiter):
                     self._read_until_ready(waiter, deadline_s)
                     self._table.leave_reading()
-                    if not self.usable:
+                    if self._table.closing:
                         self._dispose()
                 elif not waiter.ready:
                     _sleep(waiter, deadline_s)
@@ -118,7 +118,7 @@ class Link:
 
     def retire(self) -> None:
         """Take no new requests; close when the last one under way has ended."""
-        self._table.retired = True
+        self._table.closing = True
         self._dispose()
 
     def fail(self, reason: str) -> None:
@@ -225,7 +225,7 @@ class Link:
         except OSError:
             self._rest = b""
         self._table.leave_writing()
-        if not self.usable:
+        if self._table.closing:
             self._dispose()
 
     def _dispose(self) -> None:

@@ -28,10 +28,7 @@ _IDLE_S = 60.0
 
 
 class Batch(Waiter):
-    __slots__ = ("settled",)
-
     def __init__(self) -> None:
-        super().__init__()
         self.settled: "Deque[Item]" = deque()
 
     def take(self) -> "List[Item]":
@@ -46,15 +43,15 @@ class Batch(Waiter):
 class Item(Ask):
     """``done``: ``value`` or ``error`` is final. ``due_s``: when it is to be sent (again)."""
 
-    __slots__ = ("batch", "done", "due_s", "error", "value")
+    patient = True
+    done: bool = False
+    due_s: "Optional[float]" = None
+    error: "Optional[SutlerError]" = None
+    value: "Any" = None
 
     def __init__(self, home: "Home", call: "Call", batch: Batch) -> None:
-        super().__init__(home, call, patient=True)
+        super().__init__(home, call)
         self.batch = batch
-        self.done = False
-        self.due_s: "Optional[float]" = None
-        self.error: "Optional[SutlerError]" = None
-        self.value: "Any" = None
 
     def deliver(self, kind: int, payload: "Any") -> Waiter:
         super().deliver(kind, payload)

@@ -50,11 +50,9 @@ class Waiter:
     ``gate`` is the lock that a thread sleeps on; it exists once a thread had to.
     """
 
-    __slots__ = ("gate", "ready")
-
-    def __init__(self) -> None:
-        self.gate: "Optional[LockType]" = None
-        self.ready = False
+    # Defaults of the class, so that making one costs little.
+    gate: "Optional[LockType]" = None
+    ready: bool = False
 
 
 class Pending(Waiter):
@@ -64,19 +62,16 @@ class Pending(Waiter):
     any byte of the request may have reached the daemon.
     """
 
-    __slots__ = ("failure", "number", "result", "sent")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.renew()
+    number: int = 0
+    result: "Any" = None
+    failure: "Union[Dict[str, Any], Lost, None]" = None
+    sent: bool = False
 
     def renew(self) -> None:
         """Forget everything about the last try."""
-        self.ready = False
+        self.ready = self.sent = False
         self.number = 0
-        self.result: "Any" = None
-        self.failure: "Union[Dict[str, Any], Lost, None]" = None
-        self.sent = False
+        self.result = self.failure = None
 
     def deliver(self, kind: int, payload: "Any") -> Waiter:
         """Take an event and give whom to wake."""
@@ -102,16 +97,14 @@ class Asked(Pending):
     busy just now is asked again within the call's time, instead of being an error.
     """
 
-    __slots__ = ("_reconnect_s", "call", "deadline_s", "delivered", "patient", "tries")
+    delivered: bool = False
+    patient: bool = False
+    tries: "Optional[Tries]" = None
 
-    def __init__(self, call: "Call", reconnect_s: float, *, patient: bool = False) -> None:
-        super().__init__()
+    def __init__(self, call: "Call", reconnect_s: float) -> None:
         self.call = call
         self.deadline_s = monotonic() + call.timeout_s + GRACE_S
-        self.delivered = False
-        self.patient = patient
-        self.tries: "Optional[Tries]" = None
-        self._reconnect_s = reconnect_s
+        self.reconnect_s = reconnect_s
 
     def params(self) -> "Dict[str, Any]":
         """Give what is to be sent now, with the time that is left."""
@@ -163,5 +156,5 @@ class Asked(Pending):
         if self.tries is None:
             from sutler.tries import Tries
 
-            self.tries = Tries(self.deadline_s, self._reconnect_s)
+            self.tries = Tries(self.deadline_s, self.reconnect_s)
         return self.tries

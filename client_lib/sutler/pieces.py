@@ -20,7 +20,7 @@ _JOINED_CHARS = 64 * 1024
 
 class Piecewise(Asked):
     pieces: "Deque[Dict[str, Any]]"
-    over: bool
+    over: bool = False
 
     def renew(self) -> None:
         super().renew()

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class Table:
-    """``down`` tells how the connection ended, if it did; a ``retired`` one takes no more."""
+    """``closing``: no more requests are taken; ``down`` tells how it ended, once it did."""
 
-    __slots__ = ("_lock", "_open", "_parked", "_queue", "_reader", "_writer", "down", "retired")
+    __slots__ = ("_lock", "_open", "_parked", "_queue", "_reader", "_writer", "closing", "down")
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
@@ -32,13 +32,13 @@ class Table:
         self._queue: "Dict[Waiter, None]" = {}
         self._reader: "Optional[Waiter]" = None
         self._writer: "Optional[Waiter]" = None
+        self.closing = False
         self.down: "Optional[Lost]" = None
-        self.retired = False
 
     def add(self, pending: "Pending") -> bool:
         """Enter a request; if the connection takes no more, it is lost at once."""
         with self._lock:
-            if self.down is None and not self.retired:
+            if not self.closing:
                 self._open[pending.number] = pending
                 return True
             pending.lose(self.down or Lost("the connection was given up"))
@@ -132,11 +132,12 @@ class Table:
     def over(self) -> "Tuple[bool, bool]":
         """Tell whether the connection is over, and whether nobody holds a role in it."""
         with self._lock:
-            if self.down is None and self.retired and not self._open:
+            if self.down is None and self.closing and not self._open:
                 self.down = Lost("the connection was given up")
             return self.down is not None, self._reader is None and self._writer is None
 
     def _end(self, lost: Lost) -> None:
+        self.closing = True
         if self.down is None:
             self.down = lost
         for pending in list(self._open.values()):
