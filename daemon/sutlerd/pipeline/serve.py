@@ -76,7 +76,10 @@ class Pipeline:
         if flight is None:
             payload = self._known_answer(resolved)
             if payload is not None:
-                follower.on_answer(Answer(payload=payload, cached=True), coalesced=False)
+                answer = Answer(payload=payload, cached=True)
+                if follower.wants_pieces:
+                    follower.on_pieces(answer.pieces())
+                follower.on_answer(answer, coalesced=False)
                 return None
             flight = self._joinable_flight(resolved)
         if flight is None:
