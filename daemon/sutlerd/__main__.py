@@ -12,6 +12,8 @@ from typing import Any
 from sutlerd import __version__
 from sutlerd.system.exits import CannotStart, Exit
 
+_STDERR = 2
+
 _EPILOG = """\
 With no configuration the embedded model is served, with no key and no network.
 Stop it with SIGTERM or Ctrl-C: calls under way are finished first; a second one ends at once.
@@ -50,12 +52,12 @@ def _run(options: argparse.Namespace) -> Exit:
     log = Log(
         level=daemon.log_level,
         log_format=daemon.log_format,
-        journal=is_journal(sys.stderr.fileno(), os.environ),
+        journal=is_journal(_STDERR, os.environ),
         secrets=loaded.secrets,
     )
     try:
         for problem in loaded.warnings:
-            log.event("warning", "configuration", said=str(problem))
+            log.event("error" if problem.loud else "warning", "configuration", said=str(problem))
         return uvloop.run(live(loaded, os.environ, hardened, log))
     except CannotStart as refusal:
         log.event("error", "cannot_start", said=refusal.message, exit_code=int(refusal.exit_code))
@@ -65,7 +67,10 @@ def _run(options: argparse.Namespace) -> Exit:
 
 
 def _complain(message: str) -> None:
-    sys.stderr.write(f"sutlerd: {message}\n")
+    try:
+        os.write(_STDERR, f"sutlerd: {message}\n".encode(errors="backslashreplace"))
+    except OSError:
+        pass  # closed or full: the exit code has to say it alone
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
