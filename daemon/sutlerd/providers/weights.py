@@ -37,23 +37,22 @@ class Weights:
     dimension: int | None
 
 
-def model_name(model_path: str | None) -> str:
+def model_name(model_path: Path | None) -> str:
     """Give the name of the model, whether its file exists or not: the file's own name, in
     lower case and without what no model name may hold."""
     if model_path is None:
         return DEFAULT_MODEL
-    stem = Path(model_path).name.removesuffix(".gguf").lower()
+    stem = model_path.name.removesuffix(".gguf").lower()
     return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-.") or "local"
 
 
-def find_weights(model_path: str | None) -> Weights:
-    """Find the configured file, else the package's. Raises CannotRun."""
+def find_weights(model_path: Path | None) -> Weights:
+    """Find the configured file, an absolute path, else the package's. Raises CannotRun."""
     if importlib.util.find_spec("xllamacpp") is None:
         raise CannotRun(f"the embedded model needs llama.cpp (xllamacpp): {INSTALL}")
     if model_path is not None:
-        path = Path(os.path.abspath(os.path.expanduser(model_path)))
-        _check(path, "embedded.model_path")
-        return Weights(path=path, model=model_name(model_path), dimension=None)
+        _check(model_path, "embedded.model_path")
+        return Weights(path=model_path, model=model_name(model_path), dimension=None)
     try:
         found = metadata.distribution(_PACKAGE).locate_file(_FILE_IN_PACKAGE)
     except metadata.PackageNotFoundError:

@@ -198,7 +198,11 @@ class Supervisor(Generic[Life]):
 
     async def _serve(self, child: Child, first_line: bytes) -> str:
         """Hand the child to callers until it ends; give the reason for that."""
-        life = await self._charge.welcome(first_line)
+        try:
+            life = await self._charge.welcome(first_line)
+        except ChildRefuses as refusal:
+            await child.stop()
+            raise ChildRefuses(_last_words(str(refusal), child)) from None
         ready_s = self._clock.monotonic_s()
         try:
             self._life = life
@@ -247,4 +251,6 @@ class Supervisor(Generic[Life]):
 def _last_words(message: str, child: Child) -> str:
     """Add what the child said last. Only of a start: later it may be about users' words."""
     tail = child.tail()
-    return f"{message}; it said: {' | '.join(tail[-2:])}" if tail else message
+    # The cause comes first, what it made impossible last.
+    words = dict.fromkeys((*tail[:1], *tail[-1:]))
+    return f"{message}; it said: {' | '.join(words)}" if words else message

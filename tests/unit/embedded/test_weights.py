@@ -29,7 +29,7 @@ def test_the_packaged_weights_are_found_and_the_package_is_not_imported() -> Non
 
 def test_a_configured_file_comes_before_the_package(tmp_path: Path) -> None:
     file = gguf(tmp_path / "Qwen 2.5 (0.5B).gguf")
-    weights = find_weights(str(file))
+    weights = find_weights(file)
     assert weights.path == file
     assert weights.model == "qwen-2.5-0.5b"
     assert weights.dimension is None
@@ -51,13 +51,13 @@ def test_without_llama_cpp_the_message_names_the_extra(monkeypatch: pytest.Monke
 
 def test_a_file_that_is_missing_or_no_gguf_is_named(tmp_path: Path) -> None:
     with pytest.raises(CannotRun, match=r"model_path cannot be read: .*nope\.gguf: No such file"):
-        find_weights(str(tmp_path / "nope.gguf"))
+        find_weights(tmp_path / "nope.gguf")
     with pytest.raises(CannotRun, match="Is a directory"):
-        find_weights(str(tmp_path))
+        find_weights(tmp_path)
     text = tmp_path / "notes.gguf"
     text.write_text("no weights")
     with pytest.raises(CannotRun, match="is not a GGUF file"):
-        find_weights(str(text))
+        find_weights(text)
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_a_file_that_is_missing_or_no_gguf_is_named(tmp_path: Path) -> None:
 def test_a_model_is_named_after_its_file_in_characters_that_names_may_have(
     path: str | None, name: str
 ) -> None:
-    assert model_name(path) == name
+    assert model_name(None if path is None else Path(path)) == name
