@@ -74,7 +74,8 @@ class Progress:
         parts = ["{:,} rows asked".format(self.asked)]
         if self.already:
             parts.append("{:,} were there already".format(self.already))
-        parts += self._counts()
+        if self.asked:
+            parts += self._counts()
         parts.append(duration(now_s - self._started_s))
         return " · ".join(parts)
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _NANO = 1000000000
 
+#: Numbers that count nothing.
+_IDENTITIES = frozenset(("uid", "gid", "pid", "job", "port", "protocol"))
+
 
 def duration(span_s: float) -> str:
     """Give a time span as 0.25 s, 42 s, 3:05, 2:10:00 or 3 d 4 h."""
@@ -69,12 +72,23 @@ def cell(name: str, value: Any) -> str:
             return "%.4g ms" % value
         if name.endswith("_s"):
             return duration(value)
+        if name in _IDENTITIES:
+            return str(value)
         return "{:,}".format(value) if isinstance(value, int) else "%.4g" % value
     if isinstance(value, (list, tuple)):
         return ", ".join(cell(name, item) for item in value) or "-"
     if isinstance(value, dict):
-        return ", ".join("%s %s" % (key, cell(key, item)) for key, item in value.items()) or "-"
+        return ", ".join(_member(key, item) for key, item in value.items() if _says(item)) or "-"
     return visible(str(value)).replace("\n", " ")
+
+
+def _says(item: Any) -> bool:
+    return item is not None and item is not False
+
+
+def _member(name: str, item: Any) -> str:
+    """Name what is true, and give everything else with its value."""
+    return heading(name) if item is True else "%s %s" % (heading(name), cell(name, item))
 
 
 def heading(name: str) -> str:

@@ -91,7 +91,7 @@ def test_a_terminal_gets_the_answer_as_it_is_made(daemon: TinyDaemon) -> None:
     command.type(b"\x03")
     assert command.end() == 130
     assert b"Traceback" not in command.screen
-    daemon.wait_for(lambda tiny: tiny.dropped() == ["stream and hang"])
+    daemon.wait_for(lambda _: daemon.dropped() == ["stream and hang"])
 
 
 def test_a_finished_stream_ends_its_line(daemon: TinyDaemon) -> None:
@@ -117,11 +117,11 @@ def test_what_an_answer_would_do_to_a_terminal_is_only_shown(daemon: TinyDaemon)
 
 def test_an_interrupt_cancels_the_call_in_the_daemon(daemon: TinyDaemon) -> None:
     process = started("chat", "hang")
-    daemon.wait_for(lambda tiny: tiny.prompts() == ["hang"])
+    daemon.wait_for(lambda _: daemon.prompts() == ["hang"])
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, b"", b"")
-    daemon.wait_for(lambda tiny: tiny.dropped() == ["hang"])
+    daemon.wait_for(lambda _: daemon.dropped() == ["hang"])
 
 
 def test_a_reader_that_leaves_is_no_error(daemon: TinyDaemon) -> None:

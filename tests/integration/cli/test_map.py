@@ -99,7 +99,7 @@ def test_a_killed_run_goes_on_where_it_was(daemon: TinyDaemon, source: Path, tar
     rows = [f"row {at}" for at in range(40)] + ["hang once", "last"]
     write_rows(source, rows)
     process = started("map", str(source), str(target), "--in-flight", "4")
-    daemon.wait_for(lambda tiny: "last" in tiny.prompts())
+    daemon.wait_for(lambda _: "last" in daemon.prompts())
     wait_for_rows(process, target, 40)
     process.kill()
     process.communicate(timeout=30)
@@ -107,14 +107,14 @@ def test_a_killed_run_goes_on_where_it_was(daemon: TinyDaemon, source: Path, tar
         file.write(b'{"index": 40, "inp')  # as a kill in the middle of a write leaves it
     before = len(daemon.prompts())
     again = started("map", str(source), str(target))
-    daemon.wait_for(lambda tiny: "last" in tiny.prompts()[before:])
+    daemon.wait_for(lambda _: "last" in daemon.prompts()[before:])
     again.send_signal(signal.SIGINT)
     _, err = again.communicate(timeout=30)
     assert again.returncode == 130
     assert b"the same command goes on" in err
     assert daemon.prompts()[before:] == ["hang once", "last"]
     assert contents(target) == [f"ROW {at}" for at in range(40)]
-    daemon.wait_for(lambda tiny: tiny.dropped().count("hang once") == 2)
+    daemon.wait_for(lambda _: daemon.dropped().count("hang once") == 2)
 
 
 def test_a_finished_file_is_not_asked_again(daemon: TinyDaemon, source: Path, target: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_daemon_that_goes_away_ends_the_run_and_loses_nothing(
         process = started(
             *("--socket", str(socket), "map", str(source), str(target)), "--wait", "0.3"
         )
-        tiny.wait_for(lambda tiny: "c" in tiny.prompts())
+        tiny.wait_for(lambda _: "c" in tiny.prompts())
         wait_for_rows(process, target, 2)
     _, err = process.communicate(timeout=30)
     assert process.returncode in (3, 4), err
@@ -214,7 +214,7 @@ def test_a_daemon_that_comes_back_in_time_is_not_noticed(
     socket = tmp_path / "restarted"
     with TinyDaemon(socket) as tiny:
         process = started("--socket", str(socket), "map", str(source), str(target))
-        tiny.wait_for(lambda tiny: "hang" in tiny.prompts())
+        tiny.wait_for(lambda _: "hang" in tiny.prompts())
     with TinyDaemon(socket) as tiny:
         tiny.patient = True
         _, err = process.communicate(timeout=40)

@@ -55,7 +55,7 @@ def test_status_is_laid_out_for_a_person(daemon: TinyDaemon) -> None:
     text = sutler("status").stdout.decode()
     assert "uptime    1:02:05\n" in text
     assert "\nqueue\n  interactive  0\n  normal       3\n" in text
-    assert "  1,000          2  $1.50\n" in text
+    assert " 1000          2  $1.50\n" in text
     assert "  size     4 KiB\n" in text
     assert "\x1b" not in text
 

@@ -72,10 +72,10 @@ def test_an_interrupt_closes_the_connection(daemon: TinyDaemon) -> None:
     assert process.stdin is not None
     process.stdin.write(b'{"id": 1, "method": "complete", "params": {"prompt": "hang"}}\n')
     process.stdin.flush()
-    daemon.wait_for(lambda tiny: tiny.prompts() == ["hang"])
+    daemon.wait_for(lambda _: daemon.prompts() == ["hang"])
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
-    daemon.wait_for(lambda tiny: tiny.dropped() == ["hang"])
+    daemon.wait_for(lambda _: daemon.dropped() == ["hang"])
     process.communicate()
 
 

@@ -8,7 +8,7 @@ capitals. Asked again, it says ``cached``.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sutler.errors import ProviderError, ProviderUnavailable
 from sutler.testing import Asked, Chunks, Drop, FakeDaemon, Hold, reply
@@ -45,6 +45,10 @@ class TinyDaemon(FakeDaemon):
         self.reply("status", STATUS)
         self.reply("cache.stats", {"entries": 12, "hits": 3, "size_bytes": 4096})
         self.reply("cache.clear", {"removed": 12})
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self
 
     def prompts(self) -> list[str]:
         """Give the prompts asked so far, in the order of their coming."""
