@@ -85,10 +85,17 @@ def answers(socket: Path) -> bool:
 
 def run_ranks(socket: Path, rows: Path) -> list[Row]:
     environment = {**os.environ, "SUTLER_SOCKET": str(socket)}
-    command = [COMMANDS / "mpiexec", "-n", str(RANKS), sys.executable, HERE / "demo_rank.py", rows]
+    rank = [sys.executable, str(HERE / "demo_rank.py"), str(rows)]
+    command = [str(COMMANDS / "mpiexec"), "-n", str(RANKS), *rank]
     subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=True)
     told: list[Row] = json.loads(rows.read_text())
     return told
+
+
+def attempts(socket: Path) -> int:
+    with Client(str(socket)) as client:
+        providers = client.status()["providers"]
+    return sum(provider["attempts"] for provider in providers.values())
 
 
 def stop_daemon(daemon: subprocess.Popen[bytes]) -> None:
@@ -104,13 +111,15 @@ def main() -> None:
     kept.mkdir(mode=0o700, parents=True, exist_ok=True)
     with runtime_folder(kept) as runtime:
         say("starting sutlerd with no configuration, on the embedded model")
-        daemon = start_daemon(kept, runtime / "sutler.sock")
+        socket = runtime / "sutler.sock"
+        daemon = start_daemon(kept, socket)
         try:
             say(f"mpiexec -n {RANKS}: three questions all ranks share, two of their own, a text")
-            rows = run_ranks(runtime / "sutler.sock", kept / "rows.json")
+            rows = run_ranks(socket, kept / "rows.json")
             say("the account")
             print(table(rows))
             print(conclusion(rows))
+            print(f"sutlerd's own count of attempts at the model: {attempts(socket)}")
             say("stopping sutlerd")
             stop_daemon(daemon)
         finally:

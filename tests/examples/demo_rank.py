@@ -22,13 +22,13 @@ RANK = WORLD.Get_rank()
 
 #: Every rank asks these; one of them, or an earlier run, pays for all.
 SHARED = (
-    "What is the capital of France?",
+    "Name the capital of France.",
     "Name three noble gases.",
     "Write one sentence about a night train.",
 )
 TOPICS = ("rivers", "bridges", "maps", "bees", "clocks", "snow", "salt", "harbours")
 TEXT = "A sutler followed an army and supplied every rank from one wagon."
-MAX_TOKENS = 24
+OPTIONS = {"max_tokens": 24, "temperature": 0}
 
 
 def own_questions() -> tuple[str, str]:
@@ -53,28 +53,33 @@ def one_line(text: str) -> str:
 def ask(client: Client) -> tuple[list[str], Row]:
     """Ask five questions, the last shared one as a stream, and embed a text.
 
-    Gives the lines to print and this rank's account.
+    Gives the lines to print and this rank's account. A stream's stored answer is replayed whole.
     """
     started_s = time.monotonic()
     questions = (*SHARED, *own_questions())
-    replies = [client.complete(question, max_tokens=MAX_TOKENS) for question in SHARED[:-1]]
-    stream = client.stream(SHARED[-1], max_tokens=MAX_TOKENS)
+    replies = [client.complete(question, **OPTIONS) for question in SHARED[:-1]]
+    stream = client.stream(SHARED[-1], **OPTIONS)
     pieces = sum(1 for _ in stream)
     replies.append(stream.result)
-    replies += [client.complete(question, max_tokens=MAX_TOKENS) for question in own_questions()]
+    replies += [client.complete(question, **OPTIONS) for question in own_questions()]
     vectors = client.embed([TEXT])
 
     pairs = list(zip(questions, replies, strict=True))
     lines = [f"  {question} → {one_line(reply.content)}" for question, reply in pairs]
-    lines[len(SHARED) - 1] += f"   (streamed, {pieces} pieces)"
+    lines[len(SHARED) - 1] += f"   (streamed, {pieces} piece{'s' * (pieces > 1)})"
     lines.append(f"  a vector of {vectors.dimension} numbers from {vectors.model}")
     paid = [question for question, reply in pairs if not reply.cached and not reply.coalesced]
+    # Usage counts what a call for vectors bought: nothing, if it joined another rank's.
+    if vectors.usage.total_tokens:
+        paid.append(TEXT)
+    asked = [*questions, TEXT]
+    cached = sum(reply.cached for reply in replies) + vectors.cached
     return lines, Row(
         rank=RANK,
-        asked=[*questions, TEXT],
-        paid=paid if vectors.cached else [*paid, TEXT],
-        cached=sum(reply.cached for reply in replies) + vectors.cached,
-        coalesced=sum(reply.coalesced and not reply.cached for reply in replies),
+        asked=asked,
+        paid=paid,
+        cached=cached,
+        coalesced=len(asked) - len(paid) - cached,
         tokens=sum(reply.usage.total_tokens or 0 for reply in replies),
         time_s=time.monotonic() - started_s,
     )
@@ -84,7 +89,9 @@ def main() -> None:
     wait_for_all()
     with Client(labels={"component": "demo", "rank": str(RANK)}) as client:
         lines, row = ask(client)
-    print("\n".join([f"rank {RANK}", *lines]), flush=True)
+    # One write, so that what several ranks say at once does not run together.
+    sys.stdout.write("\n".join([f"rank {RANK}", *lines, ""]))
+    sys.stdout.flush()
     wait_for_all()
     rows = WORLD.gather(row)
     if rows is not None:

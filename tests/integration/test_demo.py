@@ -40,6 +40,7 @@ def test_the_ranks_share_one_model_and_a_second_run_needs_it_no_more(tmp_path: P
 
     second = _run(tmp_path / "kept")
     assert _reached(second) == (calls, 0)
+    assert second.count("(streamed, 1 piece)") == RANKS
     assert "20 of the 20 different questions were answered from the persistent cache" in " ".join(
         second.split()
     )
