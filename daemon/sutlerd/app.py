@@ -38,7 +38,7 @@ _INSTANCE_BYTES = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """A daemon ready to be given connections. ``place_check`` looks after the cache's folder."""
+    """A daemon ready to be given connections."""
 
     hub: Hub
     store: Store
@@ -67,26 +67,42 @@ async def build(
         await stack.enter_async_context(provider)
     # Left first: what the daemon still does must end before what it uses.
     stack.push_async_callback(tasks.stop)
+    ground = _ground(config, providers, store, second_tier, tasks, clock, log)
     return App(
-        hub=_hub(config, providers, store, second_tier, tasks, connection_limit, clock, log),
+        hub=_hub(ground, connection_limit),
         store=store,
         tasks=tasks,
         providers=providers,
     )
 
 
-def _hub(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ground:
+    """What the rooms above the providers stand on."""
+
+    config: Config
+    providers: Providers
+    store: Store
+    second_tier: SecondTier | None
+    tasks: Tasks
+    router: Router
+    resolver: Resolver
+    attempts: Attempts
+    costs: Costs
+    clock: Clock
+    log: EventLog
+
+
+def _ground(
     config: Config,
     providers: Providers,
     store: Store,
     second_tier: SecondTier | None,
     tasks: Tasks,
-    connection_limit: int,
     clock: Clock,
     log: EventLog,
-) -> Hub:
+) -> _Ground:
     llm = config.llm
-    instance = os.urandom(_INSTANCE_BYTES).hex()
     router = Router(
         providers=providers.values(),
         off=dict(providers.off),
@@ -96,68 +112,98 @@ def _hub(
         fallback_models=dict(llm.fallback_models),
         aliases=dict(llm.aliases),
     )
-    resolver = Resolver(llm=llm, router=router, providers=providers, instance=instance)
-    costs = Costs(free=frozenset(name for name in providers if llm.providers[name].local))
+    instance = os.urandom(_INSTANCE_BYTES).hex()
     attempts = Attempts(
         providers=providers,
         clock=clock,
         max_retries=llm.max_retries,
         max_timeout_s=llm.max_timeout_s,
     )
-    request_log = RequestLog(store)
-    hit_path = HitPath(store, request_log)
-    pipeline = Pipeline(
-        resolver=resolver,
+    return _Ground(
+        config=config,
         providers=providers,
-        attempts=attempts,
-        costs=costs,
         store=store,
         second_tier=second_tier,
-        flights=Flights(),
-        request_log=request_log,
-        clock=clock,
-        log=log,
-        spawn=tasks.start,
-    )
-    embeddings = Embeddings(
-        resolver=resolver,
+        tasks=tasks,
         router=router,
-        providers=providers,
+        resolver=Resolver(llm=llm, router=router, providers=providers, instance=instance),
         attempts=attempts,
-        costs=costs,
-        store=store,
-        second_tier=second_tier,
+        costs=Costs(free=frozenset(name for name in providers if llm.providers[name].local)),
         clock=clock,
         log=log,
-        spawn=tasks.start,
-        max_reply_bytes=config.limits.owed_max_bytes,
     )
-    services = Services(
-        version=__version__,
-        instance=instance,
-        limits=config.limits,
-        providers=providers,
-        off=providers.off,
-        default_route=llm.default_route,
-        store=store,
-        second_tier=second_tier,
-        hit_path=hit_path,
-        embeddings=embeddings,
-        counting=Counting(resolver=resolver, router=router, providers=providers, clock=clock),
-        clock=clock,
-    )
+
+
+def _hub(ground: _Ground, connection_limit: int) -> Hub:
+    request_log = RequestLog(ground.store)
+    hit_path = HitPath(ground.store, request_log)
+    services = _services(ground, hit_path)
     services.hub = Hub(
-        pipeline=pipeline,
-        resolver=resolver,
+        pipeline=_pipeline(ground, request_log),
+        resolver=ground.resolver,
         hit_path=hit_path,
         services=services,
-        limits=config.limits,
+        limits=ground.config.limits,
         connection_limit=connection_limit,
-        clock=clock,
-        log=log,
-        spawn=tasks.start,
+        clock=ground.clock,
+        log=ground.log,
+        spawn=ground.tasks.start,
     )
     return services.hub
+
+
+def _pipeline(ground: _Ground, request_log: RequestLog) -> Pipeline:
+    return Pipeline(
+        resolver=ground.resolver,
+        providers=ground.providers,
+        attempts=ground.attempts,
+        costs=ground.costs,
+        store=ground.store,
+        second_tier=ground.second_tier,
+        flights=Flights(),
+        request_log=request_log,
+        clock=ground.clock,
+        log=ground.log,
+        spawn=ground.tasks.start,
+    )
+
+
+def _services(ground: _Ground, hit_path: HitPath) -> Services:
+    limits = ground.config.limits
+    embeddings = Embeddings(
+        resolver=ground.resolver,
+        router=ground.router,
+        providers=ground.providers,
+        attempts=ground.attempts,
+        costs=ground.costs,
+        store=ground.store,
+        second_tier=ground.second_tier,
+        clock=ground.clock,
+        log=ground.log,
+        spawn=ground.tasks.start,
+        max_reply_bytes=limits.owed_max_bytes,
+    )
+    counting = Counting(
+        resolver=ground.resolver,
+        router=ground.router,
+        providers=ground.providers,
+        clock=ground.clock,
+    )
+    return Services(
+        version=__version__,
+        instance=ground.resolver.instance,
+        limits=limits,
+        providers=ground.providers,
+        off=ground.providers.off,
+        default_route=ground.config.llm.default_route,
+        store=ground.store,
+        second_tier=ground.second_tier,
+        hit_path=hit_path,
+        embeddings=embeddings,
+        counting=counting,
+        tasks=ground.tasks,
+        clock=ground.clock,
+    )
 
 
 def _store(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
 
 from sutlerd import __version__
 from sutlerd.app import App, build
@@ -18,16 +19,18 @@ from sutlerd.config.loader import Loaded
 from sutlerd.config.schema import Config
 from sutlerd.domain.errors import ShuttingDown
 from sutlerd.server.doorkeeper import Doorkeeper
-from sutlerd.server.front import Front
+from sutlerd.server.front import CHECK_INTERVAL_S, Front
 from sutlerd.server.watch import watch_connections
 from sutlerd.system.access import access_from, socket_gid
+from sutlerd.system.activation import inherited_listener
 from sutlerd.system.clock import SystemClock
 from sutlerd.system.exits import Exit
 from sutlerd.system.folders import Host, Place, cache_folder, socket_path, state_folder
 from sutlerd.system.hardening import Hardened, connection_limit
-from sutlerd.system.listening import SocketAccess, somaxconn_warning
-from sutlerd.system.lock import lock_folder
+from sutlerd.system.listening import Listener, SocketAccess, somaxconn_warning
+from sutlerd.system.lock import FileLock, lock_folder
 from sutlerd.system.notify import Notifier, watchdog_interval_s
+from sutlerd.system.socket_path import closed_folder_warning
 from sutlerd.system.stall import Stall, StallWatcher
 from sutlerd.telemetry.logs import Log
 
@@ -36,32 +39,39 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LEAVE_LIMIT_S = 0.5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """What this daemon alone uses, locked where it is ours. ``cache`` is None for memory.
+
+    Either ``inherited`` is the socket that the service manager passed on, or ``socket`` is
+    where to listen.
+    """
+
+    state: Place
+    cache: Place | None
+    socket: Place | None
+    inherited: Listener | None
+    locks: tuple[FileLock, ...]
+
+
 async def live(loaded: Loaded, environ: Mapping[str, str], hardened: Hardened, log: Log) -> Exit:
     """Run the daemon until it is told to stop. Raises ``CannotStart``."""
     config, host = loaded.config, Host(environ=environ)
     clock = SystemClock()
     started_s = clock.monotonic_s()
     async with AsyncExitStack() as stack:
-        state = state_folder(config.daemon.state_dir, host)
-        stack.callback(lock_folder(state.path, uid=host.uid).release)
-        cache = _cache_place(config, host)
-        place = socket_path(config.daemon.socket, host)
-        for chosen in (state, cache, place):
-            for said in chosen.warnings if chosen else ():
-                log.event("warning", "folder", said=said)
-        limit, limited = connection_limit(config.limits.connections, hardened.descriptors)
-        for warning in (*hardened.warnings, limited, somaxconn_warning()):
-            if warning is not None:
-                log.event("warning", "system", said=warning)
+        places = _claim(stack, config, host)
+        limit = _warn(config, places, hardened, log)
         app = await build(
-            stack, config, cache_place=cache, connection_limit=limit, clock=clock, log=log
+            stack, config, cache_place=places.cache, connection_limit=limit, clock=clock, log=log
         )
         notifier = Notifier(environ)
-        stack.enter_context(_watched_loop(log))
-        front = _front(app, config, place, host, log)
+        app.hub.services.stalls = stack.enter_context(_watched_loop(log))
+        front = _front(app, config, places, host, log)
         stack.enter_context(front)
         app.tasks.start(watch_connections(app.hub), "watch connections")
         app.tasks.start(front.keep_reachable(), "keep the socket reachable")
+        app.tasks.start(_watch_places(places.locks, log), "watch the folders")
         fed_every_s = watchdog_interval_s(environ, pid=os.getpid())
         if fed_every_s is not None:
             app.tasks.start(_feed_watchdog(notifier, fed_every_s), "feed the watchdog")
@@ -73,13 +83,48 @@ async def live(loaded: Loaded, environ: Mapping[str, str], hardened: Hardened, l
                 socket=front.path,
                 version=__version__,
                 pid=os.getpid(),
-                state=str(state.path),
-                cache=str(cache.path) if cache else "memory",
+                state=str(places.state.path),
+                cache=str(places.cache.path) if places.cache else "memory",
                 took_ms=round((clock.monotonic_s() - started_s) * 1000, 1),
             )
             await signals.get()
             notifier.stopping("finishing calls under way")
             return await _drain(app, front, signals, config.daemon.drain_s, log)
+
+
+def _claim(stack: AsyncExitStack, config: Config, host: Host) -> _Places:
+    """Choose and lock the folders; nobody who is refused here has touched a socket."""
+    inherited = inherited_listener(host.environ, pid=os.getpid())
+    state = state_folder(config.daemon.state_dir, host)
+    cache = _cache_place(config, host)
+    locks: list[FileLock] = []
+    for place in (state, cache):
+        if place is not None and not (locks and place.path.samefile(state.path)):
+            lock = lock_folder(place.path, uid=host.uid)
+            stack.callback(lock.release)
+            locks.append(lock)
+    return _Places(
+        state=state,
+        cache=cache,
+        socket=None if inherited is not None else socket_path(config.daemon.socket, host),
+        inherited=inherited,
+        locks=tuple(locks),
+    )
+
+
+def _warn(config: Config, places: _Places, hardened: Hardened, log: Log) -> int:
+    """Say what is not as it should be; give how many connections can be served."""
+    for place in (places.state, places.cache, places.socket):
+        for said in place.warnings if place else ():
+            log.event("warning", "folder", said=said)
+    limit, limited = connection_limit(config.limits.connections, hardened.descriptors)
+    warnings = [*hardened.warnings, limited, somaxconn_warning()]
+    if places.socket is not None:
+        warnings.append(closed_folder_warning(places.socket.path, config.daemon.socket_mode_bits))
+    for warning in warnings:
+        if warning is not None:
+            log.event("warning", "system", said=warning)
+    return limit
 
 
 def _cache_place(config: Config, host: Host) -> Place | None:
@@ -89,7 +134,7 @@ def _cache_place(config: Config, host: Host) -> Place | None:
     return cache_folder(config.daemon.cache_dir, host)
 
 
-def _front(app: App, config: Config, place: Place, host: Host, log: Log) -> Front:
+def _front(app: App, config: Config, places: _Places, host: Host, log: Log) -> Front:
     access = config.access
     doorkeeper = Doorkeeper(
         hub=app.hub,
@@ -104,13 +149,13 @@ def _front(app: App, config: Config, place: Place, host: Host, log: Log) -> Fron
         spawn=app.tasks.start,
     )
     return Front(
-        path=place.path,
+        path=places.socket.path if places.socket is not None else None,
+        inherited=places.inherited,
         access=SocketAccess(
             mode=config.daemon.socket_mode_bits,
             gid=socket_gid(config.daemon.socket_group),
         ),
         uid=host.uid,
-        environ=host.environ,
         doorkeeper=doorkeeper,
         log=log,
     )
@@ -150,6 +195,23 @@ async def _drain(
     return exit_code
 
 
+async def _watch_places(locks: Sequence[FileLock], log: Log) -> None:
+    """Notice folders that were removed or replaced under us, and say it once each."""
+    watched = list(locks)
+    while watched:
+        await asyncio.sleep(CHECK_INTERVAL_S)
+        for lock in watched[:]:
+            if not lock.still_there():
+                watched.remove(lock)
+                log.event(
+                    "error",
+                    "folder_lost",
+                    folder=str(lock.path.parent),
+                    said="removed or replaced while in use: what is written there now is lost, "
+                    "and another daemon may start in it; restart this one",
+                )
+
+
 async def _feed_watchdog(notifier: Notifier, every_s: float) -> None:
     """Tell the service manager that the loop turns; only the loop itself may say so."""
     while True:
@@ -158,7 +220,7 @@ async def _feed_watchdog(notifier: Notifier, every_s: float) -> None:
 
 
 @contextmanager
-def _watched_loop(log: Log) -> Iterator[None]:
+def _watched_loop(log: Log) -> Iterator[StallWatcher]:
     """Have stalls of this loop logged with its stack."""
 
     def report(stall: Stall) -> None:
@@ -167,7 +229,7 @@ def _watched_loop(log: Log) -> Iterator[None]:
     watcher = StallWatcher(report)
     watcher.start(asyncio.get_running_loop())
     try:
-        yield
+        yield watcher
     finally:
         watcher.stop()
 

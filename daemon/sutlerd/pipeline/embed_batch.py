@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sutlerd.domain.call import EmbedRequest, Route
 from sutlerd.domain.ports import Clock
@@ -17,9 +18,12 @@ from sutlerd.providers.contract import Provider
 class Batch:
     """Texts that are bought together, and those who wait for any of them."""
 
-    def __init__(self, texts: Mapping[bytes, str], dimensions: int | None) -> None:
+    def __init__(
+        self, texts: Mapping[bytes, str], dimensions: int | None, extra: dict[str, Any]
+    ) -> None:
         self.texts = dict(texts)
         self.dimensions = dimensions
+        self.extra = extra
         self.waiters = 0
         self.patience_until_s = 0.0
         self.vectors: dict[bytes, Vector] = {}
@@ -44,7 +48,9 @@ class BatchJourney:
 
     def leg(self, route: Route) -> Leg:
         request = EmbedRequest(
-            texts=tuple(self.batch.texts.values()), dimensions=self.batch.dimensions
+            texts=tuple(self.batch.texts.values()),
+            dimensions=self.batch.dimensions,
+            extra=self.batch.extra,
         )
         built = self.providers[route.provider].build_embed(request, route.model)
         return Leg(route=route, built=built)

@@ -62,6 +62,10 @@ class Embeddings:
         self._max_reply_bytes = max_reply_bytes
         self._under_way: dict[bytes, Batch] = {}
 
+    @property
+    def texts_under_way(self) -> int:
+        return len(self._under_way)
+
     async def embed(self, params: EmbedParams, caller: Caller, labels: Labels) -> bytes:
         """Give the result object as JSON. Raises ``CallError``."""
         now_s = self._clock.monotonic_s()
@@ -157,7 +161,7 @@ class Embeddings:
         items = list(fresh.items())
         opened = []
         for start in range(0, len(items), size):
-            batch = Batch(dict(items[start : start + size]), params.dimensions)
+            batch = Batch(dict(items[start : start + size]), params.dimensions, params.extra)
             batch.patience_until_s = deadline_s
             opened.append(batch)
             if shares:

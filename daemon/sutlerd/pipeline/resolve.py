@@ -79,7 +79,7 @@ class Resolved:
 
 
 class Resolver:
-    """Knows the configuration's names and defaults."""
+    """Knows the configuration's names and defaults. ``instance`` names this run of the daemon."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Resolver:
         self._llm = llm
         self._router = router
         self._providers = providers
-        self._instance = instance
+        self.instance = instance
         self._numbers = itertools.count(1)
 
     def reply_call(
@@ -143,7 +143,7 @@ class Resolver:
         return now_s + min(timeout_s, llm.max_timeout_s)
 
     def request_id(self, given: str | None) -> str:
-        return given or f"{self._instance}-{next(self._numbers)}"
+        return given or f"{self.instance}-{next(self._numbers)}"
 
     @property
     def caches(self) -> bool:

@@ -62,6 +62,10 @@ class Pipeline:
         self._log = log
         self._spawn = spawn
 
+    @property
+    def open_flights(self) -> int:
+        return self._flights.open_count
+
     def resolve(self, method: str, params: Mapping[str, Any], caller: Caller) -> Resolved:
         """Turn parameters into a call. Raises ``CallError`` for what can be refused now."""
         return self._resolver.reply_call(method, params, caller, now_s=self._clock.monotonic_s())

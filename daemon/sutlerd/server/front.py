@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,7 +10,6 @@ from typing import Self
 from sutlerd.domain.ports import EventLog
 from sutlerd.server.doorkeeper import Doorkeeper
 from sutlerd.system.accepting import Acceptor
-from sutlerd.system.activation import inherited_listener
 from sutlerd.system.exits import CannotStart
 from sutlerd.system.listening import Listener, SocketAccess, listen, listen_again
 
@@ -22,26 +19,25 @@ CHECK_INTERVAL_S = 5.0
 class Front:
     """A context manager: listens while it is entered.
 
-    ``environ`` may name a socket that the service manager passed on; then ``path`` is not used.
+    Either at ``path``, or on a socket that the service manager passed on.
     """
 
     def __init__(
         self,
         *,
-        path: Path,
+        path: Path | None,
+        inherited: Listener | None,
         access: SocketAccess,
         uid: int,
-        environ: Mapping[str, str],
         doorkeeper: Doorkeeper,
         log: EventLog,
     ) -> None:
         self._wanted_path = path
         self._access = access
         self._uid = uid
-        self._environ = environ
         self._doorkeeper = doorkeeper
         self._log = log
-        self._listener: Listener | None = None
+        self._listener = inherited
         self._acceptor: Acceptor | None = None
 
     @property
@@ -50,8 +46,9 @@ class Front:
 
     def __enter__(self) -> Self:
         """Listen and accept. Raises ``CannotStart``."""
-        inherited = inherited_listener(self._environ, pid=os.getpid())
-        self._listener = inherited or listen(self._wanted_path, self._access, uid=self._uid)
+        if self._listener is None:
+            assert self._wanted_path is not None
+            self._listener = listen(self._wanted_path, self._access, uid=self._uid)
         self._accept()
         return self
 
@@ -64,12 +61,19 @@ class Front:
         self.stop_accepting()
 
     def stop_accepting(self) -> None:
-        """Take no more clients. An inherited socket stays with the service manager, so that
-        those who come meanwhile wait for the next daemon instead of being refused."""
+        """Take no more clients; those that wait in the backlog are told so by the doorkeeper.
+
+        An inherited socket stays with the service manager: there, who waits or comes later is
+        served by the next daemon, and told nothing.
+        """
+        listener, self._listener = self._listener, None
+        if listener is not None and listener.is_ours:
+            listener.unlink()
+            if self._acceptor is not None:
+                self._acceptor.drain()
         self._unaccept()
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        if listener is not None:
+            listener.close()
 
     async def keep_reachable(self) -> None:
         """Notice a socket file that was removed or replaced, and bind it anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from sutlerd.pipeline.counting import Counting
 from sutlerd.pipeline.embedding import Embeddings
 from sutlerd.pipeline.hits import HitPath
 from sutlerd.providers.contract import Provider
+from sutlerd.system.stall import StallWatcher
+from sutlerd.system.tasks import Tasks
 
 if TYPE_CHECKING:
     from sutlerd.server.hub import Hub
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
 
 class Services:
     """``off`` tells why a configured provider is not in service; ``default_route`` is shown
-    by ``models``. ``hub`` is set once by who builds both."""
+    by ``models``. ``hub`` and ``stalls`` are set once, by who builds the one and starts the
+    other."""
 
     hub: Hub
+    stalls: StallWatcher | None = None
 
     def __init__(
         self,
@@ -39,6 +44,7 @@ class Services:
         hit_path: HitPath,
         embeddings: Embeddings,
         counting: Counting,
+        tasks: Tasks,
         clock: Clock,
     ) -> None:
         self.version = version
@@ -52,6 +58,7 @@ class Services:
         self._store = store
         self._second_tier = second_tier
         self._hit_path = hit_path
+        self._tasks = tasks
         self._clock = clock
         self._started_s = clock.monotonic_s()
 
@@ -94,6 +101,21 @@ class Services:
             "cache": self.cache_stats(None if caller.may_operate else f"uid:{caller.uid}"),
             "buffered_bytes": hub.buffered_bytes,
             "clients_cut": tally.cut_slow,
+            "connections_refused": tally.refused_connections,
+            "process": self._process() if caller.may_operate else None,
+        }
+
+    def _process(self) -> dict[str, Any]:
+        """Tell what is in use inside; when all is quiet, it is what it was before."""
+        stalls = self.stalls
+        return {
+            "tasks": self._tasks.count,
+            "tasks_failed": self._tasks.failed_count,
+            "flights": self.hub.pipeline.open_flights,
+            "texts_under_way": self.embeddings.texts_under_way,
+            "descriptors": len(os.listdir("/proc/self/fd")) - 1,
+            "loop_stalls": stalls.count if stalls is not None else 0,
+            "longest_stall_s": round(stalls.longest_s, 3) if stalls is not None else 0.0,
         }
 
     def cache_stats(self, scope: str | None) -> dict[str, Any]:

@@ -84,10 +84,14 @@ class Listener:
             return False
         return True
 
-    def close(self) -> None:
-        """Stop listening and remove the socket's file, unless it is another's by now."""
+    def unlink(self) -> None:
+        """Remove the socket's file, unless it is another's by now: nobody finds us any more."""
         if self.is_ours and self.still_there():
             os.unlink(self.path)
+
+    def close(self) -> None:
+        """Stop listening and remove the socket's file, unless it is another's by now."""
+        self.unlink()
         self.socket.close()
         if self.lock is not None:
             self.lock.release(remove=True)
