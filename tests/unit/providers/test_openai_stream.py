@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_a_lively_stream_gives_its_pieces_and_then_its_reply() -> None:
 @given(st.lists(st.integers(0, len(LIVELY)), max_size=40))
 def test_bytes_cut_anywhere_give_the_same_pieces_and_reply(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(LIVELY)]
-    pieces = [LIVELY[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [LIVELY[a:b] for a, b in itertools.pairwise(edges)]
     assert run(pieces) == run([LIVELY])
 
 
