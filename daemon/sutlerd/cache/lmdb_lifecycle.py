@@ -19,6 +19,7 @@ from sutlerd.cache.lmdb_place import DAMAGE, Opened, Opener
 from sutlerd.cache.lmdb_target import LmdbTarget
 from sutlerd.cache.outage import Outage
 from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.system.tasks import Tasks
 from sutlerd.system.write_target import STORAGE_ERRORS, WriterLimits, WriterStopped
 from sutlerd.system.writer import Writer
 
@@ -82,6 +83,7 @@ class Lifecycle:
         self._outage = Outage(first_pause_s=5.0, longest_pause_s=60.0)
         self._discard: str | None = None
         self._evicted_before = 0
+        self.tasks = Tasks(log)
         self.target = LmdbTarget(
             folder,
             map_bytes,
@@ -102,7 +104,7 @@ class Lifecycle:
         self.wake = asyncio.Event()
         await self.writer.__aenter__()
         self.state = State.OPENING
-        opening = asyncio.create_task(self._open(), name="cache-open")
+        opening = self.tasks.start(self._open(), "cache-open")
         _, unfinished = await asyncio.wait({opening}, timeout=CHECK_WAIT_S)
         if unfinished:
             self._log.event("info", "cache_check_goes_on", folder=str(self._folder))
@@ -159,12 +161,6 @@ class Lifecycle:
         """Note a commit."""
         if self.state is State.OPEN and self._outage.worked():
             self._log.event("info", "cache_works_again", folder=str(self._folder))
-
-    def upkeep_ended(self, keeper: asyncio.Task[None]) -> None:
-        """Say that nobody tends the store any more, unless that was asked for."""
-        if not keeper.cancelled() and (error := keeper.exception()) is not None:
-            self.errors += 1
-            self._log.event("error", "cache_upkeep_failed", error=repr(error))
 
     def evicted(self) -> int:
         """How many entries were evicted since the start."""

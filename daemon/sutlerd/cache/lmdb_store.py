@@ -71,8 +71,7 @@ class LmdbStore:
     async def __aenter__(self) -> Self:
         self._upkeep = asyncio.Lock()
         opening = await self._life.start()
-        self._keeper = asyncio.create_task(self._keep(opening), name="cache-upkeep")
-        self._keeper.add_done_callback(self._life.upkeep_ended)
+        self._life.tasks.start(self._keep(opening), "cache-upkeep")
         return self
 
     async def __aexit__(
@@ -81,8 +80,7 @@ class LmdbStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._keeper.cancel()
-        await asyncio.wait({self._keeper})
+        await self._life.tasks.stop()
         self._hand_over_hits()
         await self._life.stop()
 

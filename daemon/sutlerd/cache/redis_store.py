@@ -18,6 +18,7 @@ from sutlerd.cache.entry import Entry, Miss, encode, payload_of
 from sutlerd.cache.outage import Outage
 from sutlerd.cache.redis_link import LinkDown, LinkUnusable, RedisLink, place_of
 from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.system.tasks import Tasks
 
 LARGEST_RECORD_BYTES = 8 << 20
 
@@ -48,6 +49,7 @@ class RedisTier:
         self._timeout_s = timeout_s
         self._clock = clock
         self._log = log
+        self._tasks = Tasks(log)
         self._outage = Outage(first_pause_s=0.5, longest_pause_s=5.0)
         self._is_up = False
         self._waiting: deque[tuple[bytes, asyncio.Future[bytes | None]]] = deque()
@@ -62,8 +64,7 @@ class RedisTier:
         self._all_sent = asyncio.Event()
         self._all_sent.set()
         self._settled = asyncio.Event()
-        self._task = asyncio.create_task(self._run(), name="cache-second-tier")
-        self._task.add_done_callback(self._run_ended)
+        self._tasks.start(self._run(), "cache-second-tier")
         return self
 
     async def __aexit__(
@@ -75,9 +76,7 @@ class RedisTier:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_PUTS_LIMIT_S):
                 await self.flush()
-        self._task.cancel()
-        await asyncio.wait({self._task})
-        self._go_down()
+        await self._tasks.stop()
         await self._link.close()
 
     async def get(self, key: bytes) -> bytes | None:
@@ -154,13 +153,16 @@ class RedisTier:
             return None
 
     async def _run(self) -> None:
-        """Connect, serve until that fails, pause, and so on for ever."""
         try:
             await self._link.load()
+            await self._serve()
         except LinkUnusable as unusable:
             self._log.event("error", "cache_second_tier_off", reason=str(unusable))
-            self._settled.set()
-            return
+        finally:
+            self._go_down()
+
+    async def _serve(self) -> None:
+        """Connect, serve until that fails, pause, and so on for ever."""
         while True:
             try:
                 await self._connect()
@@ -172,17 +174,15 @@ class RedisTier:
             self._go_down()
             await asyncio.sleep(self._outage.pause_s)
 
-    def _run_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._go_down()
-            self._errors += 1
-            self._log.event("error", "cache_second_tier_failed", error=repr(error))
-
     async def _connect(self) -> None:
         async with asyncio.timeout(_CONNECT_LIMIT_S):
             await self._link.ping()
         self._is_up = True
         self._settled.set()
+
+    def _worked(self) -> None:
+        # Not already when it could be connected to: a server that is always too slow would
+        # come back and go away again all the time, and say so each time.
         if self._outage.worked():
             self._log.event("info", "cache_second_tier_back", server=self._place)
 
@@ -222,9 +222,10 @@ class RedisTier:
                 async with asyncio.timeout(self._timeout_s):
                     values = await self._link.get_many([_name(key) for key, _ in batch])
                 strikes = 0
+                self._worked()
             except TimeoutError:
                 strikes += 1
-                if strikes >= _STRIKES:
+                if strikes >= _STRIKES or self._outage.is_on:
                     raise
             finally:
                 for (_, future), value in zip(batch, values, strict=True):
@@ -240,6 +241,7 @@ class RedisTier:
             try:
                 async with asyncio.timeout(_PUT_LIMIT_S):
                     stored = await self._link.set_many(batch)
+                self._worked()
             finally:
                 self._stored += stored
                 self._dropped += len(batch) - stored

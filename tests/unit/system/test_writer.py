@@ -229,7 +229,7 @@ async def test_a_writer_told_to_stop_never_writes_again(shelf: Shelf) -> None:
             await behind
         await writer.stop()
         assert isinstance(writer.failure, lmdb.MapFullError)
-        with pytest.raises(WriterStopped, match="MDB_MAP_FULL|mdb_put") as stopped:
+        with pytest.raises(WriterStopped, match="mdb_put") as stopped:
             writer.write(put(b"late"))
         assert stopped.value.__cause__ is writer.failure
         assert shelf.committed() == {}
