@@ -64,6 +64,10 @@ class Flight:
         return len(self._followers)
 
     @property
+    def is_over(self) -> bool:
+        return self._done
+
+    @property
     def was_heard(self) -> bool:
         """Whether a follower was given a piece: from then on nothing is tried again."""
         return bool(self.pieces)

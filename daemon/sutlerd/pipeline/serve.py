@@ -22,9 +22,10 @@ from sutlerd.pipeline.attempt import Arrived, Attempts
 from sutlerd.pipeline.chat import ChatJourney
 from sutlerd.pipeline.coalesce import Flight, Flights, Follower
 from sutlerd.pipeline.costs import Costs
-from sutlerd.pipeline.idempotency import Asked, RequestLog, reused
+from sutlerd.pipeline.idempotency import Asked, RequestLog
 from sutlerd.pipeline.resolve import Resolved, Resolver
 from sutlerd.pipeline.result import Answer, encode_payload
+from sutlerd.pipeline.under_way import UnderWay
 from sutlerd.providers.contract import Provider
 
 STORED_FINISHES = ("stop", "tool_calls", "length")
@@ -57,7 +58,7 @@ class Pipeline:
         self._second_tier = second_tier
         self._flights = flights
         self._request_log = request_log
-        self._under_way: dict[tuple[int, str], tuple[bytes, Flight]] = {}
+        self._under_way = UnderWay()
         self._clock = clock
         self._log = log
         self._spawn = spawn
@@ -65,6 +66,10 @@ class Pipeline:
     @property
     def open_flights(self) -> int:
         return self._flights.open_count
+
+    @property
+    def ids_under_way(self) -> int:
+        return len(self._under_way)
 
     def resolve(self, method: str, params: Mapping[str, Any], caller: Caller) -> Resolved:
         """Turn parameters into a call. Raises ``CallError`` for what can be refused now."""
@@ -94,29 +99,22 @@ class Pipeline:
             self._flights.joined_count += 1
             flight.join(follower, stores=call.cache_mode.writes)
         if call.idempotent:
-            flight.asked.append(Asked(call.caller.uid, call.request_id, resolved.key))
-            self._under_way[call.caller.uid, call.request_id] = (resolved.key, flight)
+            asked = Asked(call.caller.uid, call.request_id, resolved.key)
+            flight.asked.append(asked)
+            self._under_way.add(asked, flight)
         return flight
 
     def leave(self, flight: Flight, follower: Follower, call: Call) -> None:
         """Take a follower out of its flight, after its answer or before."""
         flight.leave(follower)
-        self.forget(call)
-
-    def forget(self, call: Call) -> None:
         if call.idempotent:
-            self._under_way.pop((call.caller.uid, call.request_id), None)
+            self._under_way.leave(call.caller.uid, call.request_id, flight)
 
     def _known_flight(self, resolved: Resolved) -> Flight | None:
         call = resolved.call
         if not call.idempotent:
             return None
-        known = self._under_way.get((call.caller.uid, call.request_id))
-        if known is None:
-            return None
-        if known[0] != resolved.key:
-            raise reused(call.request_id)
-        return known[1]
+        return self._under_way.flight_of(Asked(call.caller.uid, call.request_id, resolved.key))
 
     def _known_answer(self, resolved: Resolved) -> bytes | None:
         call = resolved.call

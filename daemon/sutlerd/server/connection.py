@@ -19,8 +19,10 @@ from sutlerd.server.dispatch import dispatch
 from sutlerd.server.framing import LineSplitter, LineTooLong
 from sutlerd.server.hub import Hub
 from sutlerd.server.pending import Pending
+from sutlerd.server.progress import Progress
 from sutlerd.server.replies import error_line
 from sutlerd.server.requests import BadRequest, RequestId, decode
+from sutlerd.system.peers import Presence, presence
 
 
 class State(Enum):
@@ -38,11 +40,15 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_backlog",
+        "_line_bytes",
+        "_owed_chunk_bytes",
         "_owed_paused",
+        "_progress",
         "_reading_paused",
         "_splitter",
         "_transport",
         "_working",
+        "_written_bytes",
         "buffered_bytes",
         "caller",
         "hub",
@@ -51,9 +57,6 @@ class Connection(asyncio.Protocol):
         "pending",
         "scope",
         "state",
-        "taken_at_s",
-        "taken_bytes",
-        "written_bytes",
     )
 
     def __init__(self, hub: Hub, caller: Caller, loop: asyncio.AbstractEventLoop) -> None:
@@ -65,11 +68,12 @@ class Connection(asyncio.Protocol):
         self.labels: dict[str, Any] = {}
         self.pending: dict[RequestId | int, Pending] = {}
         self.buffered_bytes = 0
-        self.written_bytes = 0
-        self.taken_bytes = 0
-        self.taken_at_s = 0.0
+        self._progress = Progress()
+        self._written_bytes = 0
         self._splitter = LineSplitter(max_line_bytes=hub.limits.line_bytes)
         self._backlog: deque[bytes] = deque()
+        self._line_bytes = 0
+        self._owed_chunk_bytes = 0
         self._owed_paused = False
         self._reading_paused = False
         self._working = False
@@ -98,11 +102,16 @@ class Connection(asyncio.Protocol):
             self.close_for(InvalidRequest(f"{too_long}: the connection is closed"))
             return
         self._work()
-        self._account()
+        self.account()
 
     def eof_received(self) -> bool:
         if self.state is State.OPEN:
+            if presence(self.descriptor()) is Presence.GONE:
+                return False
             self.state = State.HALF_CLOSED
+            if self._splitter.held_bytes:
+                unread = InvalidRequest("the last line was not read: it did not end in a newline")
+                self.send(error_line(None, unread))
             self._close_if_done()
         return self.state is not State.LOST
 
@@ -117,17 +126,18 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.state = State.LOST
         self._backlog.clear()
+        self._splitter.drop()
         for pending in list(self.pending.values()):
             pending.abandon()
-        self.hub.buffered(-self.buffered_bytes)
-        self.buffered_bytes = 0
+        self.account()
         self.hub.left(self)
 
     # -- for requests under way
 
     def begins(self, pending: Pending) -> None:
         """Take up a request that does not end at once. Raises ``Overloaded``."""
-        self.hub.call_opened(self.caller)
+        pending.line_bytes = self._line_bytes
+        self.hub.call_opened(self.caller, self._line_bytes)
         self.pending[self._place(pending)] = pending
 
     def ended(self, pending: Pending, line: bytes | None) -> None:
@@ -136,7 +146,7 @@ class Connection(asyncio.Protocol):
             if line is not None:
                 self.send(line)
             return
-        self.hub.call_ended(self.caller)
+        self.hub.call_ended(self.caller, pending.line_bytes)
         if line is not None:
             self.send(line)
         if self._backlog and not self._working:
@@ -155,15 +165,23 @@ class Connection(asyncio.Protocol):
 
     def send(self, line: bytes) -> None:
         if self._is_connected and not self._transport.is_closing():
-            self.written_bytes += len(line)
+            self._written_bytes += len(line)
             self._transport.write(line)
-            self._account()
+            self.account()
 
     def send_chunks(self, lines: bytes) -> None:
-        """Send pieces of a stream; a client that is owed too much of them is cut."""
-        self.send(lines)
-        if self.owed_bytes() > self.hub.limits.owed_max_bytes:
+        """Send pieces of a stream; a client that is owed too much of them is cut.
+
+        Whole replies do not count, however large: a client cannot ask for less of one.
+        """
+        limit_bytes = self.hub.limits.owed_max_bytes
+        if not self._owed_paused:
+            self._owed_chunk_bytes = 0
+        elif self._owed_chunk_bytes > limit_bytes and self.owed_bytes() > limit_bytes:
             self.cut("it is owed more than the limit")
+            return
+        self._owed_chunk_bytes += len(lines)
+        self.send(lines)
 
     # -- for those who watch over connections
 
@@ -175,14 +193,38 @@ class Connection(asyncio.Protocol):
         """Whether the event loop would not tell that this client is gone."""
         return self.state is State.HALF_CLOSED or self._reading_paused
 
-    def stalled_for_s(self, now_s: float) -> float:
-        """Tell for how long the client has taken nothing of what it is owed."""
-        owed_bytes = self.owed_bytes()
-        taken_bytes = self.written_bytes - owed_bytes
-        if not owed_bytes or taken_bytes != self.taken_bytes:
-            self.taken_bytes, self.taken_at_s = taken_bytes, now_s
-        self._account()
-        return now_s - self.taken_at_s
+    def stalled_for_s(self, passed_s: float) -> float:
+        """Tell for how long the client has taken nothing of what it is owed.
+
+        ``passed_s`` is the time since this was asked before.
+        """
+        if self.buffered_bytes:
+            self.account()
+        return self._progress.stalled_for_s(
+            written_bytes=self._written_bytes,
+            owed_bytes=self.owed_bytes() if self.buffered_bytes else 0,
+            passed_s=passed_s,
+        )
+
+    def account(self) -> None:
+        """Tell the hub what this client makes the daemon hold."""
+        change = self.measure()
+        if change:
+            self.hub.buffered(change)
+
+    def measure(self) -> int:
+        """Bring ``buffered_bytes`` up to date, and give the change."""
+        before = self.buffered_bytes
+        self.buffered_bytes = self._splitter.held_bytes + self.owed_bytes()
+        return self.buffered_bytes - before
+
+    def make_room(self, error: CallError) -> None:
+        """Give back what this client makes the daemon hold, and tell it why if it listens."""
+        if self._splitter.held_bytes > self.owed_bytes():
+            self._splitter.drop()
+            self.close_for(error)
+        else:
+            self.cut(error.message)
 
     def descriptor(self) -> int:
         sock: socket.socket = self._transport.get_extra_info("socket")
@@ -195,12 +237,16 @@ class Connection(asyncio.Protocol):
             self.hub.log.event(
                 "warning", "client_cut", uid=self.caller.uid, pid=self.caller.pid, why=why
             )
-            self._transport.abort()
+            self.gone()
 
     def gone(self) -> None:
-        """Take note of a client that the loop said nothing about."""
+        """Take note of a client that is not there any more, or not for us."""
         if self._is_connected:
             self._transport.abort()
+            # What it was owed is given up now; the rest follows when the loop calls back.
+            self.state = State.LOST
+            self._splitter.drop()
+            self.account()
 
     def close_for(self, error: CallError) -> None:
         """Tell why, under no request's id, and close. Calls under way are cancelled."""
@@ -253,6 +299,7 @@ class Connection(asyncio.Protocol):
             self.hub.tally.failed(bad.error.type)
             self.send(error_line(bad.id, bad.error))
             return
+        self._line_bytes = len(line)
         dispatch(self, request)
 
     def _is_full(self) -> bool:
@@ -271,13 +318,6 @@ class Connection(asyncio.Protocol):
     def _close_if_done(self) -> None:
         if self.state is State.HALF_CLOSED and not self.pending and not self._backlog:
             self.close()
-
-    def _account(self) -> None:
-        held = self._splitter.held_bytes + self.owed_bytes()
-        change = held - self.buffered_bytes
-        if change:
-            self.buffered_bytes = held
-            self.hub.buffered(change)
 
     @staticmethod
     def _place(pending: Pending) -> RequestId | int:

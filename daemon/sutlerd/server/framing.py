@@ -31,6 +31,10 @@ class LineSplitter:
     def held_bytes(self) -> int:
         return len(self._held)
 
+    def drop(self) -> None:
+        """Forget an unfinished line."""
+        self._held = bytearray()
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take what was read; give the lines it completes.
 

@@ -84,6 +84,7 @@ class Hub:
         self._connections_by_uid: Counter[int] = Counter()
         self._calls_by_uid: Counter[int] = Counter()
         self._calls = 0
+        self._calls_bytes = 0
         self._watchers: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     @property
@@ -97,7 +98,10 @@ class Hub:
         hold few, so that nobody can lock the others out.
         """
         held = len(self.connections)
-        if held < self._connection_limit and self._connections_by_uid[uid] < self._connection_limit:
+        share = self.limits.connections_per_uid or self._connection_limit
+        if self._connections_by_uid[uid] >= share:
+            return False
+        if held < self._connection_limit:
             return True
         within = held < self._connection_limit + self.limits.connections_reserved
         return within and self._connections_by_uid[uid] < RESERVED_PLACES_PER_UID
@@ -111,8 +115,8 @@ class Hub:
             _count_down(self._connections_by_uid, connection.caller.uid)
             self._changed()
 
-    def call_opened(self, caller: Caller) -> None:
-        """Count one more call under way. Raises ``Overloaded`` at either maximum."""
+    def call_opened(self, caller: Caller, line_bytes: int) -> None:
+        """Count one more call under way. Raises ``Overloaded`` at any of the maxima."""
         if self._calls >= self.limits.calls:
             raise Overloaded(
                 f"{self._calls} calls are under way on this node: ask again a little later",
@@ -124,11 +128,19 @@ class Hub:
                 "its share: wait for some of them",
                 retry_after_s=RETRY_AFTER_S,
             )
+        if self._calls and self._calls_bytes + line_bytes > self.limits.buffered_total_bytes:
+            raise Overloaded(
+                f"the calls under way on this node hold {self._calls_bytes} bytes of requests: "
+                "ask again a little later",
+                retry_after_s=RETRY_AFTER_S,
+            )
         self._calls += 1
+        self._calls_bytes += line_bytes
         self._calls_by_uid[caller.uid] += 1
 
-    def call_ended(self, caller: Caller) -> None:
+    def call_ended(self, caller: Caller, line_bytes: int) -> None:
         self._calls -= 1
+        self._calls_bytes -= line_bytes
         _count_down(self._calls_by_uid, caller.uid)
         self._changed()
 
@@ -150,7 +162,7 @@ class Hub:
         """Account for bytes held or owed; past the maximum the largest holder is closed."""
         self.buffered_bytes += change_bytes
         if change_bytes > 0 and self.buffered_bytes > self.limits.buffered_total_bytes:
-            self._close_largest_holder()
+            self._make_room()
 
     def _changed(self) -> None:
         for watcher in self._watchers[:]:
@@ -160,9 +172,14 @@ class Hub:
                 if not holds.done():
                     holds.set_result(None)
 
-    def _close_largest_holder(self) -> None:
+    def _make_room(self) -> None:
+        # What clients have taken meanwhile is not told at once: look again before judging.
+        for connection in self.connections:
+            self.buffered_bytes += connection.measure()
+        if self.buffered_bytes <= self.limits.buffered_total_bytes:
+            return
         largest = max(self.connections, key=lambda connection: connection.buffered_bytes)
-        largest.close_for(
+        largest.make_room(
             Overloaded(
                 "clients hold more unfinished or unread bytes than the daemon may keep",
                 retry_after_s=RETRY_AFTER_S,

@@ -1,4 +1,7 @@
-"""Requests of one connection that are under way: each ends in exactly one final line."""
+"""Requests of one connection that are under way: each ends in exactly one final line.
+
+``line_bytes`` is how long its line was, for as long as it is under way.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ class PendingReply:
         "deadline_s",
         "id",
         "id_text",
+        "line_bytes",
         "wants_pieces",
     )
 
@@ -43,6 +47,7 @@ class PendingReply:
         self.call = call
         self.id = request_id
         self.id_text = encode_id(request_id)
+        self.line_bytes = 0
         self.deadline_s = call.deadline_s
         self.wants_pieces = call.stream
 
@@ -51,7 +56,12 @@ class PendingReply:
         self._timer = loop.call_later(max(0.0, self.deadline_s - now_s), self._on_deadline)
 
     def on_pieces(self, pieces: Sequence[bytes]) -> None:
-        self._connection.send_chunks(chunk_lines(self.id_text, list(pieces)))
+        lines = chunk_lines(self.id_text, list(pieces))
+        if self._flight is None:
+            # What a flight had before it was joined comes in one go: not this client's doing.
+            self._connection.send(lines)
+        else:
+            self._connection.send_chunks(lines)
 
     def on_answer(self, answer: Answer, *, coalesced: bool) -> None:
         now_s = self._connection.hub.clock.monotonic_s()
@@ -96,13 +106,13 @@ class PendingReply:
 class PendingTask:
     """A request that a task of its own works on, such as ``embed``."""
 
-    __slots__ = ("_connection", "_error", "_task", "id", "name")
+    __slots__ = ("_connection", "_task", "id", "line_bytes", "name")
 
     def __init__(self, connection: Connection, request_id: RequestId, name: str | None) -> None:
         self._connection = connection
-        self._error: CallError | None = None
         self._task: asyncio.Task[None] | None = None
         self.id = request_id
+        self.line_bytes = 0
         self.name = name
 
     def runs_as(self, task: asyncio.Task[None]) -> None:

@@ -112,6 +112,7 @@ class Services:
             "tasks": self._tasks.count,
             "tasks_failed": self._tasks.failed_count,
             "flights": self.hub.pipeline.open_flights,
+            "request_ids_under_way": self.hub.pipeline.ids_under_way,
             "texts_under_way": self.embeddings.texts_under_way,
             "descriptors": len(os.listdir("/proc/self/fd")) - 1,
             "loop_stalls": stalls.count if stalls is not None else 0,
