@@ -7,6 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
 from tests.contract import answers
 from tests.contract.scripted import ScriptedProvider
 from tests.contract.scripted_process import ProviderProcess

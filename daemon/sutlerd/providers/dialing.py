@@ -162,8 +162,11 @@ def reason(error: BaseException) -> str:
         return (error.reason or "the handshake failed").replace("_", " ").lower()
     if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
         return "the connection was cut"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, socket.gaierror):
+        return error.strerror or "the name is not known"
+    if isinstance(error, OSError) and error.errno:
+        # The system's own word: asyncio's says only that a call failed.
+        return os.strerror(error.errno)
     return str(error) or type(error).__name__
 
 

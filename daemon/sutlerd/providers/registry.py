@@ -169,6 +169,7 @@ class _Builder:
             load=openai_loader(address, api_key=api_key, headers=headers, proxy=proxy),
             clock=self._clock,
             log=self._log,
+            proxy=proxy,
         )
 
 

@@ -9,37 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sutlerd.providers.address import Address
+from sutlerd.providers.address import Address, Proxy
 from sutlerd.providers.contract import AttemptFailed, Verdict
 from sutlerd.providers.dialing import reason
 from sutlerd.providers.failures import bad_body, lost, not_sent
 
 
-def judge_exception(error: BaseException, address: Address) -> AttemptFailed:
-    """Make the failure of a request to ``address``."""
+def judge_exception(
+    error: BaseException, address: Address, *, proxy: Proxy | None, connecting: bool
+) -> AttemptFailed:
+    """Make the failure of a request to ``address``; ``connecting``: it was not connected."""
     import aiohttp
 
     where = address.authority
     cause = next((e for e in _chain(error) if isinstance(e, aiohttp.ClientError)), None)
+    if connecting or isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ClientSSLError):
+        return _not_connected(cause, _last(error), address, proxy)
+    if isinstance(cause, aiohttp.ConnectionTimeoutError):
+        return _not_connected(cause, _last(error), address, proxy)
     if cause is None:
         return lost("reset", f"{where}: {reason(_last(error))}")
-    if isinstance(cause, aiohttp.ConnectionTimeoutError):
-        return not_sent("connect", f"no connection to {where} in time")
-    if isinstance(cause, aiohttp.ClientProxyConnectionError):
-        proxy = f"{cause.host}:{cause.port}"
-        return not_sent("proxy", f"no connection to the proxy {proxy}: {reason(cause.os_error)}")
-    if isinstance(cause, aiohttp.ClientHttpProxyError):
-        return not_sent("proxy", f"no tunnel to {where}: HTTP {cause.status}")
-    if isinstance(cause, aiohttp.ClientConnectorDNSError):
-        said = reason(cause.os_error)
-        return not_sent("dns", f"the address of {where} cannot be found: {said}")
-    if isinstance(cause, aiohttp.ClientSSLError):
-        return _untrusted(where, _last(cause))
-    if isinstance(cause, aiohttp.ClientConnectorError):
-        # Nothing listening is told apart from this: it is refused, not reset.
-        if address.tls and isinstance(cause.os_error, ConnectionResetError):
-            return _untrusted(where, cause.os_error)
-        return not_sent("connect", f"no connection to {where}: {reason(cause.os_error)}")
     if isinstance(cause, aiohttp.ClientResponseError):
         return bad_body(f"{where} does not speak HTTP: {cause.message}")
     if isinstance(cause, aiohttp.ClientPayloadError):
@@ -49,8 +38,27 @@ def judge_exception(error: BaseException, address: Address) -> AttemptFailed:
     return lost("reset", f"{where} closed the connection before its answer")
 
 
-def _untrusted(where: str, error: BaseException) -> AttemptFailed:
-    return not_sent("tls", f"no TLS with {where}: {reason(error)}", verdict=Verdict.CLOSED)
+def _not_connected(
+    cause: BaseException | None, last: BaseException, address: Address, proxy: Proxy | None
+) -> AttemptFailed:
+    """Make the failure of a request that found no connection."""
+    import aiohttp
+
+    where = address.authority
+    said = reason(cause.os_error if isinstance(cause, aiohttp.ClientConnectorError) else last)
+    cut_in_handshake = address.tls and isinstance(last, ConnectionResetError)
+    if isinstance(cause, aiohttp.ClientSSLError) or (cut_in_handshake and proxy is None):
+        return not_sent("tls", f"no TLS with {where}: {said}", verdict=Verdict.CLOSED)
+    if isinstance(cause, aiohttp.ConnectionTimeoutError):
+        said = "not in time"
+    if isinstance(cause, aiohttp.ClientHttpProxyError):
+        said = f"HTTP {cause.status}"
+    if proxy is not None:
+        message = f"through the proxy {proxy.address.authority}: no connection to {where}: {said}"
+        return not_sent("proxy", message)
+    if isinstance(cause, aiohttp.ClientConnectorDNSError):
+        return not_sent("dns", f"the address of {address.host} cannot be found: {said}")
+    return not_sent("connect", f"no connection to {where}: {said}")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

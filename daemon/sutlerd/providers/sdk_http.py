@@ -6,6 +6,8 @@ Imports httpx2 and an SDK only when called, which is in a thread.
 from __future__ import annotations
 
 import logging
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sutlerd.providers.address import Address, Proxy
@@ -14,12 +16,26 @@ from sutlerd.providers.inflate import Inflater
 from sutlerd.providers.transport import IDLE_LIMIT_S, MAX_ERROR_BODY_BYTES
 
 if TYPE_CHECKING:
+    import ssl
+
+    import aiohttp
     import httpx2
 
 _MAX_CONNECTIONS = 1000
 _LOGGERS = ("openai", "anthropic", "httpx2", "httpcore2", "aiohttp")
 #: Reports on this machine, and hop-by-hop matters that aiohttp sets itself.
 _DROPPED_PREFIX = "x-stainless-"
+
+
+@dataclass(slots=True)
+class Phase:
+    """How far one request has come: until it is connected, surely nothing was sent."""
+
+    connecting: bool = False
+
+
+#: Of the request that the current task makes.
+PHASE: ContextVar[Phase | None] = ContextVar("phase", default=None)
 
 
 def make_http_client(
@@ -32,7 +48,17 @@ def make_http_client(
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
 
+    trust = make_trust()
+
     class BoundedClient(base):  # type: ignore[misc, valid-type]
+        def _init_transport(self, **settings: Any) -> httpx2.AsyncBaseTransport:
+            return _with_our_session(super()._init_transport(**settings), trust)
+
+        def _init_proxy_transport(
+            self, proxy: httpx2.Proxy, **settings: Any
+        ) -> httpx2.AsyncBaseTransport:
+            return _with_our_session(super()._init_proxy_transport(proxy, **settings), trust)
+
         async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
             """Send; give successes unread, and of all else the first words."""
             for name in [n for n in request.headers if n.lower().startswith(_DROPPED_PREFIX)]:
@@ -59,14 +85,47 @@ def make_http_client(
         headers = {"proxy-authorization": proxy.authorization} if proxy.authorization else {}
         through = httpx2.Proxy(str(proxy.address), headers=headers)
     client: httpx2.AsyncClient = BoundedClient(
-        verify=make_trust(),
+        verify=trust,
         trust_env=False,
         proxy=through,
         follow_redirects=False,
-        limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, keepalive_expiry=IDLE_LIMIT_S),
         headers={"accept-encoding": accepted_encoding(address)},
     )
     return client
+
+
+def _with_our_session(transport: Any, trust: ssl.SSLContext) -> httpx2.AsyncBaseTransport:
+    """Give the transport aiohttp's session as we want it: it makes it at the first request."""
+    transport.client = lambda: _make_session(trust)
+    made: httpx2.AsyncBaseTransport = transport
+    return made
+
+
+def _make_session(trust: ssl.SSLContext) -> aiohttp.ClientSession:
+    import aiohttp
+
+    async def connecting(*_: object) -> None:
+        phase = PHASE.get()
+        if phase is not None:
+            phase.connecting = True
+
+    async def connected(*_: object) -> None:
+        phase = PHASE.get()
+        if phase is not None:
+            phase.connecting = False
+
+    watch = aiohttp.TraceConfig()
+    for begins in (watch.on_connection_queued_start, watch.on_connection_create_start):
+        begins.append(connecting)
+    for ends in (watch.on_connection_queued_end, watch.on_connection_create_end):
+        ends.append(connected)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=_MAX_CONNECTIONS, keepalive_timeout=IDLE_LIMIT_S, ssl=trust
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[watch],
+    )
 
 
 def accepted_encoding(address: Address) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sutlerd.providers.address import Address, Proxy
+from sutlerd.providers.sdk import Sdk
 from sutlerd.providers.sdk_http import make_http_client
-from sutlerd.providers.transport_sdk import Sdk
 
 #: The client refuses to be made without a key; servers that want none ignore it.
 _NO_KEY = "none"

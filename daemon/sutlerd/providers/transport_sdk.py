@@ -8,43 +8,20 @@ knows what the SDKs have in common; ``sdk_openai`` and its like load one of them
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Any, Self
 
 from sutlerd.domain.ports import Clock, EventLog
-from sutlerd.providers.address import Address
-from sutlerd.providers.contract import AttemptFailed, Verdict
-from sutlerd.providers.failures import bad_body, lost, not_sent, redirected
-from sutlerd.providers.inflate import Inflater
-from sutlerd.providers.sdk_failures import judge_exception
-from sutlerd.providers.transport import (
-    CONNECT_LIMIT_S,
-    LINGER_S,
-    MAX_BODY_BYTES,
-    MAX_STREAM_BYTES,
-    Request,
-    Response,
-    StreamingResponse,
-)
+from sutlerd.providers.address import Address, Proxy
+from sutlerd.providers.contract import Verdict
+from sutlerd.providers.failures import bad_body, not_sent
+from sutlerd.providers.sdk import Sdk
+from sutlerd.providers.sdk_stream import SdkStream
+from sutlerd.providers.transport import MAX_BODY_BYTES, Request, Response, StreamingResponse
 
 #: How often the loop is asked whether it still turns while a package is imported.
 _STALL_PROBE_S = 0.005
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sdk:
-    """A loaded package. ``client`` has the SDKs' common low-level ``post`` and ``get``, with
-    retries off, over ``sdk_http``'s client. ``status_error`` is what it raises for an answer
-    that is no success (with ``response``); ``failures`` is all else that it may raise.
-    ``response_type`` is what to ask it for to be given the HTTP answer as it is."""
-
-    client: Any
-    status_error: type[Exception]
-    failures: tuple[type[Exception], ...]
-    response_type: type[Any]
-    make_timeout: Callable[..., Any]
 
 
 class SdkTransport:
@@ -59,8 +36,11 @@ class SdkTransport:
         load: Callable[[], Sdk],
         clock: Clock,
         log: EventLog,
+        proxy: Proxy | None = None,
     ) -> None:
         self.address = address
+        #: For messages only: ``load`` makes a client that goes through it.
+        self.proxy = proxy
         self.clock = clock
         #: Requests whose answers are being read.
         self.in_flight = 0
@@ -105,7 +85,7 @@ class SdkTransport:
     def stream(
         self, request: Request, *, timeout_s: float, silence_s: float
     ) -> AbstractAsyncContextManager[StreamingResponse]:
-        return _Stream(self, request, timeout_s=timeout_s, silence_s=silence_s)
+        return SdkStream(self, request, timeout_s=timeout_s, silence_s=silence_s)
 
     def linger(self, end: Coroutine[Any, Any, None]) -> None:
         """Let an answer end in the background."""
@@ -113,7 +93,7 @@ class SdkTransport:
         self._lingering.add(task)
         task.add_done_callback(self._lingering.discard)
 
-    # --- for _Stream ------------------------------------------------------------------
+    # --- for SdkStream ------------------------------------------------------------------
 
     async def loaded(self) -> Sdk:
         """Give the client; load the package at the first call, once for all who wait."""
@@ -147,131 +127,6 @@ class SdkTransport:
                 took_ms=round((self.clock.monotonic_s() - started_s) * 1000),
                 loop_stall_ms=round(stall_s * 1000),
             )
-
-
-class _Stream:
-    """The context of one request; its chunks are read by iterating over itself."""
-
-    def __init__(
-        self, transport: SdkTransport, request: Request, *, timeout_s: float, silence_s: float
-    ) -> None:
-        self._transport = transport
-        self._request = request
-        self._timeout_s = timeout_s
-        self._silence_s = silence_s
-        self._where = transport.address.authority
-        self._finished = False
-
-    async def __aenter__(self) -> StreamingResponse:
-        self._loop = asyncio.get_running_loop()
-        self._until_s = self._loop.time() + self._timeout_s
-        self._http = await self._head()
-        status = self._http.status_code
-        headers = {name.lower(): value for name, value in self._http.headers.items()}
-        try:
-            if 300 <= status < 400:
-                raise redirected(status, self._where)
-            self._inflater = Inflater(headers.get("content-encoding", ""), MAX_STREAM_BYTES)
-        except ValueError as error:
-            await self._http.aclose()
-            raise bad_body(f"the body cannot be used: {error}") from None
-        except AttemptFailed:
-            await self._http.aclose()
-            raise
-        self._raw: AsyncIterator[bytes] = self._http.aiter_raw()
-        self._transport.in_flight += 1
-        return StreamingResponse(
-            status=status,
-            headers=headers,
-            chunks=self,
-            finish=self._finish,
-            arrived_unix_s=self._transport.clock.unix_s(),
-        )
-
-    async def __aexit__(self, *_: object) -> None:
-        self._transport.in_flight -= 1
-        if self._finished and not self._http.is_stream_consumed:
-            self._transport.linger(self._let_end())
-        else:
-            await self._http.aclose()
-
-    async def _head(self) -> Any:
-        """Send the request; give the answer whose body is not read yet."""
-        sent = False
-        try:
-            async with asyncio.timeout_at(self._until_s):
-                sdk = await self._transport.loaded()
-                sent = True
-                return await self._ask(sdk)
-        except TimeoutError:
-            if not sent:
-                raise not_sent("timeout", "the SDK could not be loaded in time") from None
-            raise self._too_late() from None
-
-    async def _ask(self, sdk: Sdk) -> Any:
-        request = self._request
-        # A little less than all, so that a dead host ends as one that was never reached.
-        connect_s = min(CONNECT_LIMIT_S, self._timeout_s * 0.95)
-        options = {
-            "headers": {"content-type": "application/json", **request.headers},
-            "timeout": sdk.make_timeout(None, connect=connect_s, pool=connect_s),
-        }
-        as_it_is = {"cast_to": sdk.response_type, "options": options}
-        try:
-            if request.method == "GET":
-                return await sdk.client.get(request.path, **as_it_is)
-            return await sdk.client.post(request.path, content=request.body, **as_it_is)
-        except sdk.status_error as error:
-            return error.response  # type: ignore[attr-defined]
-        except sdk.failures as error:
-            raise judge_exception(error, self._transport.address) from None
-
-    # --- the body ---------------------------------------------------------------------
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while True:
-            data = await self._next_raw()
-            try:
-                data = self._inflater.feed(data)
-            except ValueError as error:
-                raise bad_body(f"the body cannot be used: {error}") from None
-            if data:
-                return data
-
-    async def _next_raw(self) -> bytes:
-        silent_s = self._loop.time() + self._silence_s
-        try:
-            async with asyncio.timeout_at(min(self._until_s, silent_s)):
-                return await anext(self._raw)
-        except TimeoutError:
-            raise self._too_late() if self._until_s <= silent_s else self._silent() from None
-        except self._transport.failures as error:
-            raise judge_exception(error, self._transport.address) from None
-
-    def _finish(self) -> None:
-        self._finished = True
-
-    async def _let_end(self) -> None:
-        """Read what little may follow the last event, so that the connection is kept."""
-        broken: tuple[type[Exception], ...] = (TimeoutError, *self._transport.failures)
-        try:
-            async with asyncio.timeout(LINGER_S):
-                async for _ in self._raw:
-                    pass
-        except broken:
-            pass  # it is closed instead
-        finally:
-            await self._http.aclose()
-
-    def _too_late(self) -> AttemptFailed:
-        return lost("timeout", f"{self._where} did not finish within {self._timeout_s:.1f} s")
-
-    def _silent(self) -> AttemptFailed:
-        message = f"{self._where} fell silent for {self._silence_s:.1f} s within its answer"
-        return lost("silence", message)
 
 
 async def _longest_stall_s() -> float:

@@ -15,6 +15,22 @@ from sutlerd.providers.openai_chat import OpenAIChat
 from sutlerd.providers.openai_switches import COMPATIBLE
 from sutlerd.providers.transport import Response
 
+FIELDS = (
+    "choices",
+    "message",
+    "content",
+    "tool_calls",
+    "function",
+    "name",
+    "usage",
+    "arguments",
+    "error",
+    "finish_reason",
+    "id",
+    "refusal",
+    "text",
+    "type",
+)
 DIALECT = OpenAIChat(provider="x", switches=COMPATIBLE)
 BUILT = BuiltRequest(model="asked", path="/chat/completions", body={})
 
