@@ -28,6 +28,8 @@ from sutlerd.pipeline.result import Answer, encode_payload
 from sutlerd.pipeline.under_way import UnderWay
 from sutlerd.providers.contract import Provider
 
+#: How long a paid answer waits for its record to be written.
+STORE_LIMIT_S = 0.1
 STORED_FINISHES = ("stop", "tool_calls", "length")
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
@@ -154,6 +156,7 @@ class Pipeline:
                 )
                 arrived = await self._attempts.travel(call.routes, journey)
                 answer = self._keep(flight, resolved, arrived)
+                await self._made_sure(flight, answer)
                 self._log_call(call, started_s, arrived=arrived, answer=answer)
         except CallError as error:
             self._log_call(call, started_s, error=error)
@@ -206,6 +209,19 @@ class Pipeline:
                 **_raw_finish(arrived.brought),
             },
         )
+
+    async def _made_sure(self, flight: Flight, answer: Answer) -> None:
+        """Have a paid answer that may be asked for again on disk before anybody gets it.
+
+        Who loses it with a killed daemon asks again under the same id, and must not pay twice.
+        A store that is slow or broken delays the answer no longer than its limit.
+        """
+        if flight.asked and answer.cost_nanousd != 0:
+            try:
+                async with asyncio.timeout(STORE_LIMIT_S):
+                    await self._store.flush()
+            except TimeoutError:
+                pass
 
     def _log_call(
         self,

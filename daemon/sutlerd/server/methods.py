@@ -104,8 +104,9 @@ def status(services: Services, session: Session, params: NoParams) -> dict[str, 
     return services.status(session.caller)
 
 
-def cache_stats(services: Services, session: Session, params: CacheParams) -> dict[str, Any]:
+async def cache_stats(services: Services, session: Session, params: CacheParams) -> dict[str, Any]:
     scope = _cache_scope(session, params)
+    await services.flush_cache()
     return services.cache_stats(scope)
 
 

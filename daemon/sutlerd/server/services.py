@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ from sutlerd.system.tasks import Tasks
 
 if TYPE_CHECKING:
     from sutlerd.server.hub import Hub
+
+
+_FLUSH_LIMIT_S = 1.0
 
 
 class Services:
@@ -124,6 +128,14 @@ class Services:
         if self._second_tier is not None and scope is None:
             stats["second_tier"] = self._second_tier.stats()
         return stats
+
+    async def flush_cache(self) -> None:
+        """Wait, within a limit, until what was stored so far is counted."""
+        try:
+            async with asyncio.timeout(_FLUSH_LIMIT_S):
+                await self._store.flush()
+        except TimeoutError:
+            pass
 
     async def clear_cache(self, scope: str | None) -> int:
         """Remove a scope's entries. Raises ``Overloaded`` where the store cannot do it now."""
