@@ -14,6 +14,7 @@ import redis
 import sutler
 from tests.contract.scripted import ScriptedProvider
 from tests.integration.main_job.conftest import StartDaemon
+from tests.support.daemon_process import DaemonProcess
 
 
 @pytest.fixture
@@ -34,6 +35,15 @@ def redis_url(folder: Path) -> Iterator[str]:
         process.wait()
 
 
+def wait_until_up(*daemons: DaemonProcess) -> None:
+    """A daemon serves before it has reached the second tier."""
+    until_s = time.monotonic() + 20
+    for daemon in daemons:
+        while not daemon.result("cache.stats", everyone=True)["second_tier"]["up"]:
+            assert time.monotonic() < until_s, daemon.log()
+            time.sleep(0.02)
+
+
 def wait_for_entries(url: str, count: int) -> None:
     """What is shared is sent in the background: wait until the server has it."""
     until_s = time.monotonic() + 20
@@ -48,6 +58,7 @@ def test_what_one_node_bought_another_gets_from_the_second_tier(
 ) -> None:
     shared = f"cache:\n  backend: redis\n  redis_url: {redis_url}\n  redis_timeout_s: 5"
     one, two = start("one", llm=shared), start("two", llm=shared)
+    wait_until_up(one, two)
     with sutler.Client(str(one.socket)) as client:
         first = client.complete("shared question")
         client.embed(["shared text"])
