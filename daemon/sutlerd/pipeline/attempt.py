@@ -16,6 +16,7 @@ from sutlerd.domain.call import Route
 from sutlerd.domain.errors import (
     CallError,
     ContextLengthExceeded,
+    InvalidParams,
     ProviderError,
     ProviderUnavailable,
     RateLimited,
@@ -105,14 +106,30 @@ class Attempts:
                 )
                 if isinstance(decision, Again):
                     await asyncio.sleep(decision.delay_s)
-                elif isinstance(decision, NextRoute):
-                    effort.moves_on()
-                    leg = journey.leg(ahead.pop(0))
-                else:
+                elif not isinstance(decision, NextRoute):
                     raise _error(failure, leg.route, told) from None
+                else:
+                    onward = _next_leg(journey, ahead, effort, told)
+                    if onward is None:
+                        raise _error(failure, leg.route, told) from None
+                    leg = onward
             else:
                 told.append(_told(leg.route, "ok", self._clock.monotonic_s() - started_s))
                 return Arrived(brought=brought, leg=leg, attempts=told)
+
+
+def _next_leg(
+    journey: Journey[T], ahead: list[Route], effort: Effort, told: list[dict[str, Any]]
+) -> Leg | None:
+    """Give the next route's leg, passing over routes that cannot honour the request."""
+    while ahead:
+        route = ahead.pop(0)
+        effort.moves_on()
+        try:
+            return journey.leg(route)
+        except InvalidParams:
+            told.append(_told(route, "cannot_honour", 0.0))
+    return None
 
 
 def _told(route: Route, outcome: str, passed_s: float) -> dict[str, Any]:

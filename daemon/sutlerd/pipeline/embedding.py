@@ -129,12 +129,15 @@ class Embeddings:
             return vectors
         for key in keys:
             payload = self._store.get(key)
-            if payload is None and self._second_tier is not None:
-                payload = await self._second_tier.get(key)
-                if payload is not None:
-                    self._store.put(key, payload, scope=scope, ttl_s=self._resolver.ttl_s(None))
             if payload is not None:
                 vectors[key] = Vector.decode(payload)
+        if self._second_tier is not None:
+            away = [key for key in keys if key not in vectors]
+            found = await asyncio.gather(*(self._second_tier.get(key) for key in away))
+            for key, payload in zip(away, found, strict=True):
+                if payload is not None:
+                    self._store.put(key, payload, scope=scope, ttl_s=self._resolver.ttl_s(None))
+                    vectors[key] = Vector.decode(payload)
         return vectors
 
     def _batches(
