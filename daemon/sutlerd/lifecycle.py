@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sutlerd import __version__
 from sutlerd.app import App, build
@@ -221,13 +223,24 @@ async def _feed_watchdog(notifier: Notifier, every_s: float) -> None:
 
 @contextmanager
 def _watched_loop(log: Log) -> Iterator[StallWatcher]:
-    """Have stalls of this loop logged with its stack."""
+    """Have stalls of this loop logged with its stack, and errors that nobody caught in it."""
 
     def report(stall: Stall) -> None:
         log.event("error", "loop_stalled", silent_s=round(stall.silent_s, 3), stack=stall.stack)
 
+    def uncaught(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        log.event(
+            "error",
+            "loop_error",
+            said=context.get("message"),
+            traceback="".join(traceback.format_exception(error)) if error is not None else "",
+        )
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(uncaught)
     watcher = StallWatcher(report)
-    watcher.start(asyncio.get_running_loop())
+    watcher.start(loop)
     try:
         yield watcher
     finally:
