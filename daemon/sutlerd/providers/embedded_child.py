@@ -25,8 +25,9 @@ from sutlerd.system.supervision import ChildRefuses
 
 #: Where OpenAI's paths begin on llama.cpp's server.
 BASE_PATH = "/v1"
-#: More threads make a small model hardly faster, and the jobs of the node slower.
-MAX_DEFAULT_THREADS = 2
+#: llama.cpp's threads spin while they wait for each other: on a node whose cores are all busy,
+#: as a job keeps them, two threads took ten times as long as one.
+DEFAULT_THREADS = 1
 _MODULE = "sutlerd.providers.embedded_server"
 _FIRST_ANSWER_LIMIT_S = 60.0
 _HEALTH_LIMIT_S = 5.0
@@ -124,6 +125,4 @@ class EmbeddedChild:
 
     def threads(self) -> int:
         """Give the threads that one computation uses."""
-        if self._config.threads is not None:
-            return self._config.threads
-        return min(len(os.sched_getaffinity(0)), MAX_DEFAULT_THREADS)
+        return DEFAULT_THREADS if self._config.threads is None else self._config.threads

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sutlerd.config.schema import EmbeddedConfig
-from sutlerd.providers.embedded_child import MAX_DEFAULT_THREADS, EmbeddedChild
+from sutlerd.providers.embedded_child import DEFAULT_THREADS, EmbeddedChild
 from sutlerd.system.clock import SystemClock
 from sutlerd.system.supervision import ChildRefuses
 
@@ -43,9 +43,9 @@ def test_a_text_with_the_key_in_it_is_masked() -> None:
     assert charge.mask(f"it said {key}!") == "it said ***!"
 
 
-def test_threads_are_the_configured_ones_else_few() -> None:
+def test_threads_are_the_configured_ones_else_one() -> None:
     assert child(threads=7).threads() == 7
-    assert 1 <= child().threads() <= min(MAX_DEFAULT_THREADS, len(os.sched_getaffinity(0)))
+    assert child().threads() == DEFAULT_THREADS == 1
 
 
 def test_its_settings_are_those_of_the_configuration() -> None:
