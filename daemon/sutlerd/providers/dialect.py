@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from sutlerd.domain.call import ChatRequest, EmbedRequest
 from sutlerd.domain.reply import Delta, Embedded, Reply
@@ -37,22 +37,46 @@ MAX_REPLY_CHARS = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTraits:
-    """What one model takes, as a table tells it. The default takes everything.
+    """What one model takes, as ``model_table`` tells it. The default takes everything.
 
     ``drops`` names parameters of ``ChatRequest`` that the model refuses and that only hint
     (``temperature``, ``top_p``, ``seed``, ``user``, ``stop``, ``name``,
-    ``parallel_tool_calls``): left out, and listed in ``BuiltRequest.dropped``.
+    ``parallel_tool_calls``; also fields of ``extra`` such as ``top_k``): left out, and listed
+    in ``BuiltRequest.dropped``. ``drops_while_thinking`` are dropped unless the effort asked
+    for is ``none``.
     ``refuses`` names what changes the meaning (``functions``, ``forced_choice``, ``schema``,
     ``json_mode``, ``images``, ``stop``, ``prefill``): ``InvalidParams`` that says so.
     ``system_role`` is the role that instructions are sent under. ``reasoning`` models count
-    their hidden text in the output limit.
+    their hidden text in the output limit. ``efforts`` and ``thinking_modes`` are the words
+    that the model takes there; ``None``: nobody told us, so all pass.
+    ``native_schema`` and ``native_json_mode``: whether the server can be made to keep to a
+    schema or to JSON; if not, it is asked in words.
+    ``api`` is the interface of OpenAI's that the model is reached by.
+    ``cache_from_tokens`` is the shortest prefix that the provider keeps for the next request
+    if it is marked; ``None``: marks are of no use.
+    ``tokenizer`` is tiktoken's name of the model's own, ``estimate_factor`` what a count by
+    another tokenizer is to be multiplied with.
     """
 
     capabilities: Capabilities = field(default_factory=Capabilities)
     drops: frozenset[str] = frozenset()
+    drops_while_thinking: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()
     system_role: str = "system"
     reasoning: bool = False
+    efforts: frozenset[str] | None = None
+    thinking_modes: frozenset[str] | None = None
+    native_schema: bool = True
+    native_json_mode: bool = True
+    api: Literal["chat", "responses", "responses_for_functions"] = "chat"
+    max_output_tokens: int | None = None
+    cache_from_tokens: int | None = None
+    tokenizer: str | None = None
+    estimate_factor: float = 1.0
+
+    def drops_at(self, effort: object) -> frozenset[str]:
+        """Give what is dropped from a request that asks for this effort; ``None``: for none."""
+        return self.drops if effort == "none" else self.drops | self.drops_while_thinking
 
 
 class StreamReader(Protocol):
@@ -62,13 +86,15 @@ class StreamReader(Protocol):
         """Take what one read brought; give what it completes, the ``Reply`` very last.
 
         Raise ``AttemptFailed`` for an error event (classified by its own type, never by the
-        stream's status), for what cannot be read, and over a limit. Nothing that is fed
-        after the ``Reply`` counts.
+        stream's status), for what cannot be read, and over a limit; but first give the pieces
+        that came before it in the same bytes: then the next call raises, with no bytes too,
+        so that a stream is the same however it was cut. Nothing after the ``Reply`` counts.
         """
 
     def eof(self) -> Sequence[Delta | Reply]:
         """The stream ended in good order. Raise ``AttemptFailed`` of kind ``cut`` when the
-        terminal event had not come; give the ``Reply`` if it had and nothing else followed."""
+        terminal event had not come; give the ``Reply`` if it had and nothing else followed.
+        As with ``feed``, pieces come before a failure."""
 
 
 class Dialect(Protocol):

@@ -70,6 +70,8 @@ class AttemptStream:
 
     async def _next_pieces(self) -> Pieces:
         """Read on until there is something to pass on."""
+        # A failure that came in the same bytes as the last pieces is told now.
+        self._reader.feed(b"")
         async for data in self._response.chunks:
             pieces = self._reader.feed(data)
             if pieces:

@@ -51,12 +51,11 @@ class WholeExchange:
 
     def on_body(self, data: bytes) -> None:
         if self._inflater is not None:
-            data = _fed(self._inflater, data)
+            data = _fed(self._inflater, data, self._status)
         self._room -= len(data)
         if self._room < 0:
             if self._status < 300:
                 raise bad_body(f"a body over {MAX_BODY_BYTES} bytes")
-            # Of an error the first words are enough.
             self._parts.append(data[: self._room])
             raise EnoughRead
         self._parts.append(data)
@@ -103,6 +102,7 @@ class StreamExchange:
         self._failure: AttemptFailed | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._inflater: Inflater | None = None
+        self._status = 0
         self._left = MAX_STREAM_BYTES
         self._heard_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -113,6 +113,7 @@ class StreamExchange:
         encoding = headers.get("content-encoding")
         if encoding is not None:
             self._inflater = _inflater(encoding, MAX_STREAM_BYTES)
+        self._status = status
         self._heard_s = self._loop.time()
         self._timer = self._loop.call_later(self._silence_s, self._check_silence)
         if not self.head.done():
@@ -121,7 +122,7 @@ class StreamExchange:
     def on_body(self, data: bytes) -> None:
         self._heard_s = self._loop.time()
         if self._inflater is not None:
-            data = _fed(self._inflater, data)
+            data = _fed(self._inflater, data, self._status)
             if not data:
                 return
         self._left -= len(data)
@@ -135,7 +136,7 @@ class StreamExchange:
         self._wake()
 
     def on_end(self) -> None:
-        if self._inflater is not None:
+        if self._inflater is not None and self._status < 300:
             _finish(self._inflater)
         self._over()
 
@@ -205,7 +206,7 @@ class StreamExchange:
 
 
 class EnoughRead(Exception):
-    """The answer is taken as it is so far; the rest of it is not wanted."""
+    """Of an answer that is an error the first words are enough: the rest is not wanted."""
 
 
 def _inflater(encoding: str, limit_bytes: int) -> Inflater:
@@ -215,10 +216,12 @@ def _inflater(encoding: str, limit_bytes: int) -> Inflater:
         raise bad_body(f"the body cannot be used: {error}") from None
 
 
-def _fed(inflater: Inflater, data: bytes) -> bytes:
+def _fed(inflater: Inflater, data: bytes, status: int) -> bytes:
     try:
         return inflater.feed(data)
     except ValueError as error:
+        if status >= 300:
+            raise EnoughRead from None
         raise bad_body(f"the body cannot be used: {error}") from None
 
 

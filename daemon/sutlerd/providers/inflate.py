@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import zlib
 
+#: Of what one read may become: no honest text shrinks to a sixty-fourth of the 256 KiB that
+#: come at once, and the loop stands still while it grows.
+MAX_BURST_BYTES = 16 * 1024 * 1024
+
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
@@ -32,9 +36,11 @@ class Inflater:
         if self._inflate is not None:
             try:
                 # One more than is left: enough to notice.
-                data = self._inflate.decompress(data, self._left + 1)
+                data = self._inflate.decompress(data, min(self._left + 1, MAX_BURST_BYTES))
             except zlib.error as error:
                 raise ValueError(f"broken compression: {error}") from None
+            if self._inflate.unconsumed_tail:
+                raise ValueError("over the limit of bytes, unpacked")
         self._left -= len(data)
         if self._left < 0:
             raise ValueError("over the limit of bytes")

@@ -53,6 +53,7 @@ class OpenAIStreamReader:
         self._whole: bytearray | None = None
         self._begun: bool = False
         self._done: bool = False
+        self._failure: AttemptFailed | None = None
         self._content: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
@@ -62,6 +63,8 @@ class OpenAIStreamReader:
         self._usage: Usage = UNKNOWN_USAGE
 
     def feed(self, data: bytes) -> Sequence[Delta | Reply]:
+        if self._failure is not None:
+            raise self._failure
         if self._done:
             return ()
         if not self._begun:
@@ -77,36 +80,44 @@ class OpenAIStreamReader:
                 raise bad_body("a body where a stream was asked for, and too long a one")
             return ()
         try:
-            return self._read(self._splitter.feed(data))
+            events = self._splitter.feed(data)
         except ValueError as error:
-            raise bad_body(f"the stream cannot be read: {error}") from None
+            raise _unreadable(error) from None
+        return self._read(events, ends=False)
 
     def eof(self) -> Sequence[Delta | Reply]:
+        if self._failure is not None:
+            raise self._failure
         if self._done:
             return ()
         if self._whole is not None:
             reply = self._read_whole(bytes(self._whole))
             self._done = True
             return (*_as_pieces(reply), reply)
-        try:
-            items = self._read(self._splitter.rest())
-            ended = bool(items) and isinstance(items[-1], Reply)
-            return items if ended else [*items, self._close()]
-        except ValueError as error:
-            raise bad_body(f"the stream cannot be read: {error}") from None
+        return self._read(self._splitter.rest(), ends=True)
 
-    def _read(self, events: Sequence[Event]) -> list[Delta | Reply]:
+    def _read(self, events: Sequence[Event], *, ends: bool) -> list[Delta | Reply]:
+        """Read events; keep a failure for the next call if there are pieces to give first."""
         items: list[Delta | Reply] = []
-        for event in events:
-            if event.data == b"[DONE]":
+        try:
+            for event in events:
+                if event.data == b"[DONE]":
+                    items.append(self._close())
+                    return items
+                chunk = read_object(event.data)
+                if chunk.get("error") or event.name == "error":
+                    raise self._judge(words_of(chunk))
+                delta = self._take(chunk)
+                if delta is not None:
+                    items.append(delta)
+            if ends:
                 items.append(self._close())
-                break
-            chunk = read_object(event.data)
-            if chunk.get("error") or event.name == "error":
-                raise self._judge(words_of(chunk))
-            delta = self._take(chunk)
-            if delta is not None:
-                items.append(delta)
+        except AttemptFailed as failure:
+            self._failure = failure
+        except ValueError as error:
+            self._failure = _unreadable(error)
+        if self._failure is not None and not items:
+            raise self._failure
         return items
 
     def _take(self, chunk: dict[str, Any]) -> Delta | None:
@@ -176,6 +187,10 @@ class OpenAIStreamReader:
             provider=self._provider,
             usage=self._usage,
         )
+
+
+def _unreadable(error: ValueError) -> AttemptFailed:
+    return bad_body(f"the stream cannot be read: {error}")
 
 
 def _as_pieces(reply: Reply) -> tuple[Delta, ...]:

@@ -44,16 +44,31 @@ LIVELY = (
 )
 
 
-def run(pieces: Sequence[bytes]) -> list[Delta | Reply]:
+def take(pieces: Sequence[bytes]) -> tuple[list[Delta | Reply], AttemptFailed | None]:
+    """Read as the endpoint does; give what came, and the failure that followed."""
     reader = DIALECT.open_stream(BUILT)
-    items = [item for piece in pieces for item in reader.feed(piece)]
-    return [*items, *reader.eof()]
+    items: list[Delta | Reply] = []
+    try:
+        for piece in pieces:
+            items += reader.feed(piece)
+            items += reader.feed(b"")
+        items += reader.eof()
+        items += reader.feed(b"")
+    except AttemptFailed as failed:
+        return items, failed
+    return items, None
+
+
+def run(pieces: Sequence[bytes]) -> list[Delta | Reply]:
+    items, failed = take(pieces)
+    assert failed is None
+    return items
 
 
 def failure(*pieces: bytes) -> AttemptFailed:
-    with pytest.raises(AttemptFailed) as raised:
-        run(pieces)
-    return raised.value
+    _, failed = take(pieces)
+    assert failed is not None
+    return failed
 
 
 def reply_of(*pieces: bytes) -> Reply:
@@ -99,6 +114,31 @@ def test_bytes_cut_anywhere_give_the_same_pieces_and_reply(cuts: list[int]) -> N
 @pytest.mark.fault("P23")
 def test_byte_by_byte_gives_the_same() -> None:
     assert run([bytes([byte]) for byte in LIVELY]) == run([LIVELY])
+
+
+BROKEN = {
+    "error event": sse(openai_chunk(content="half"), {"error": {"message": "busy", "code": 503}}),
+    "no JSON": sse(openai_chunk(content="half"), "{"),
+    "cut": sse(openai_chunk(content="half"), openai_chunk(content="er")).rstrip(),
+    "done too soon": sse(openai_chunk(content="half"), "[DONE]"),
+}
+
+
+@pytest.mark.fault("P23")
+@pytest.mark.parametrize("name", BROKEN)
+@given(cuts=st.lists(st.integers(0, 400), max_size=20))
+def test_pieces_before_a_failure_are_given_however_the_bytes_were_cut(
+    name: str, cuts: list[int]
+) -> None:
+    stream = BROKEN[name]
+    edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
+    items, failed = take([stream[a:b] for a, b in itertools.pairwise(edges)])
+    whole, whole_failed = take([stream])
+    assert items == whole
+    assert items[0] == Delta(content="half")
+    assert failed is not None
+    assert whole_failed is not None
+    assert (failed.kind, failed.message) == (whole_failed.kind, whole_failed.message)
 
 
 @pytest.mark.fault("P16")
