@@ -88,10 +88,10 @@ def run_map(args: argparse.Namespace, term: Terminal) -> int:
             again = _resume(args, output, rows)
             there = len(output.rows) - len(again)
             progress = Progress(total, there, time.monotonic())
-            run = Run(client, progress, args.in_flight)
             # Rows and a line that is written over would fight for the same screen.
             quiet = args.quiet or (args.output == "-" and term.out_is_terminal)
-            with Reporter(term, progress, quiet):
+            with Reporter(term, progress, quiet) as reporter:
+                run = Run(client, progress, args.in_flight, args.wait, reporter.say)
                 if again:
                     run.replace(output, again)
                 run.append(output, rows)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 from sutler.calls import COMPLETE_OPTIONS, seconds
 from sutler.cli_input import parameters_of, strict_json
@@ -31,7 +32,7 @@ _NOT_ASKED = frozenset(("timeout_s", "lane", "labels", "metadata", "request_id",
 class Row:
     """One row to ask: its place in the input, its parameters, or why it cannot be asked."""
 
-    __slots__ = ("digest", "index", "parameters", "problem", "tag")
+    __slots__ = ("_request_id", "digest", "index", "parameters", "problem", "tag")
 
     def __init__(
         self,
@@ -46,6 +47,15 @@ class Row:
         self.parameters = parameters
         self.tag = tag
         self.problem = problem
+        self._request_id = ""
+
+    def asked(self) -> Dict[str, Any]:
+        """Give the parameters with a request id that stays the same however often it is asked."""
+        if not self._request_id:
+            self._request_id = os.urandom(16).hex()
+        asked = {"request_id": self._request_id}
+        asked.update(self.parameters)
+        return asked
 
 
 class WrittenRow:

@@ -55,9 +55,7 @@ def run_models(args: argparse.Namespace, term: Terminal) -> int:
         return OK
     models = result["models"]
     if not models:
-        term.say(
-            "sutler: the daemon serves no model; sutler status says which providers are off, and why"
-        )
+        term.say("sutler: the daemon serves no model; sutler status says which providers are off")
         return OK
     first = ["id", "provider", "default", "available"]
     others = [name for row in models for name in row if name not in first]

@@ -82,3 +82,10 @@ def test_our_line_cut_anywhere_is_known_as_torn(cut: int, zeros: int) -> None:
 
 def test_a_foreign_end_of_file_is_not_torn() -> None:
     assert not is_torn(b"my precious notes")
+
+
+def test_a_row_keeps_its_request_id_however_often_it_is_asked() -> None:
+    row, other = row_of("p"), row_of("p")
+    assert row.asked() == row.asked() == {"prompt": "p", "request_id": row.asked()["request_id"]}
+    assert row.asked() != other.asked()
+    assert row_of({"prompt": "p", "request_id": "mine"}).asked()["request_id"] == "mine"
