@@ -1,8 +1,8 @@
 """Ask the node's sutlerd for answers of language models.
 
->>> import sutler                                                    # doctest: +SKIP
->>> client = sutler.Client()                                         # doctest: +SKIP
->>> client.chat("What is the capital of France?")                    # doctest: +SKIP
+>>> import sutler
+>>> with sutler.Client() as client:
+...     client.chat("Name the capital of France.")
 'Paris'
 """
 
