@@ -20,6 +20,14 @@ MAX_KEY_BYTES = 128
 MAX_SCOPE_BYTES = 255
 
 
+def can_be_named(key: bytes, scope: str) -> bool:
+    """Say whether every store can take an entry of this key and scope."""
+    try:
+        return 0 < len(key) <= MAX_KEY_BYTES and len(scope.encode()) <= MAX_SCOPE_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
 class StoreUnavailable(Exception):
     """An explicit order (clear) cannot be carried out now; the message says why."""
 

@@ -28,12 +28,16 @@ from sutlerd.system.write_target import Txn
 LAYOUT_VERSION = 1
 DATABASES = (b"entries", b"index", b"recency", b"terms", b"scopes", b"meta")
 
-#: How many entries one step of eviction takes before it looks again.
-EVICTION_STEP = 16
-
-# The share of the map that may hold live pages. The rest is for the copies that a
-# transaction makes of what it changes, and for holes that are too small to be used.
+# What of the map may hold live pages. The rest is for the copies that a commit makes of what
+# it changes (and the last two commits' old ones, which LMDB does not reuse sooner), and for
+# holes that are too small to be used.
 _LIVE_SHARE = 0.8
+_SPARE_PAGES = 96
+
+# How many entries one step of eviction takes before it looks again. Each costs copies of a
+# few pages too, so in a small map a step is small.
+_LARGEST_STEP = 16
+_PAGES_PER_STEP = 256
 
 _ROW = Struct(">QQII")
 _TICK = Struct(">Q")
@@ -60,7 +64,12 @@ class Index:
         self._measured = tuple(names[name] for name in DATABASES)
         self._page_bytes = env.stat()["psize"]
         self._first_tick = 0
-        self.limit_bytes = int(map_bytes * _LIVE_SHARE)
+        self.limit_bytes = min(
+            int(map_bytes * _LIVE_SHARE), map_bytes - _SPARE_PAGES * self._page_bytes
+        )
+        self.eviction_step = min(
+            _LARGEST_STEP, max(1, map_bytes // self._page_bytes // _PAGES_PER_STEP)
+        )
         self.used_bytes = 0
         self.evicted = 0
 
@@ -153,7 +162,7 @@ class Index:
         """Evict until the live pages fit; where nothing is left to evict, empty it all."""
         self.used_bytes = self._measure(txn)
         while self.used_bytes > self.limit_bytes:
-            if not self.evict(txn, EVICTION_STEP, hit_tick):
+            if not self.evict(txn, self.eviction_step, hit_tick):
                 self.empty(txn)
             self.used_bytes = self._measure(txn)
             if self.used_bytes <= self._page_bytes * len(DATABASES):

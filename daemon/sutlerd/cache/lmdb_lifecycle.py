@@ -58,7 +58,7 @@ def writer_limits(map_bytes: int) -> WriterLimits:
     return WriterLimits(
         queue_jobs=4096,
         queue_bytes=min(64 << 20, map_bytes),
-        commit_jobs=max(1, min(_COMMIT_JOBS, pages // 64)),
+        commit_jobs=max(1, min(_COMMIT_JOBS, pages // 256)),
         commit_bytes=map_bytes // 32,
         linger_s=0.01,
     )
@@ -91,7 +91,9 @@ class Lifecycle:
             hit_tick=hit_tick,
             on_trouble=self._trouble_in_writer,
         )
-        self.writer = Writer(self.target, name="cache-writer", limits=writer_limits(map_bytes))
+        limits = writer_limits(map_bytes)
+        self.step = limits.commit_jobs
+        self.writer = Writer(self.target, name="cache-writer", limits=limits)
         self.state = State.CLOSED
         self.opened: Opened | None = None
         self.begin: Callable[..., Any] = no_reading
@@ -152,7 +154,7 @@ class Lifecycle:
             self.begin = no_reading
         self._discard = discard
         is_first = not self._outage.is_on
-        self._rest(error)
+        self._rest(error, say=discard is None)
         if discard is not None and is_first:
             self._outage.may_try_now()
             self.wake.set()
@@ -176,7 +178,7 @@ class Lifecycle:
             opened = await self.writer.call(partial(self.target.open, discard))
         except (*STORAGE_ERRORS, WriterStopped) as error:
             self.errors += 1
-            self._rest(error)
+            self._rest(error, say=True)
             return
         self.opened = opened
         self.entries = opened.index.entries
@@ -188,9 +190,9 @@ class Lifecycle:
                 "warning", "cache_made_anew", folder=str(self._folder), reason=opened.made_anew
             )
 
-    def _rest(self, error: Exception) -> None:
+    def _rest(self, error: Exception, *, say: bool) -> None:
         self.state = State.RESTING
-        if self._outage.failed(self._clock.monotonic_s()):
+        if self._outage.failed(self._clock.monotonic_s()) and say:
             self._log.event(
                 "warning",
                 "cache_out_of_order",

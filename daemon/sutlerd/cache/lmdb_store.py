@@ -18,7 +18,7 @@ from typing import Self
 
 import lmdb
 
-from sutlerd.cache.contract import KEPT_SCOPES, MAX_KEY_BYTES, StoreUnavailable
+from sutlerd.cache.contract import KEPT_SCOPES, StoreUnavailable, can_be_named
 from sutlerd.cache.entry import Entry, Miss, encode, payload_of
 from sutlerd.cache.lmdb_lifecycle import Lifecycle, NotOpen, State
 from sutlerd.cache.lmdb_place import Opener, open_place
@@ -31,9 +31,10 @@ SMALLEST_BYTES = 1 << 20
 #: How often the place is looked at, hits are written down and expired entries swept.
 UPKEEP_S = 5.0
 
-#: How many entries one job of sweeping or clearing takes, so that puts get in between.
-_STEP = 128
 _MAX_NOTED_HITS = 8192
+
+#: A page of each of the two rows that a written hit changes.
+_TOUCH_BYTES = 2 * 4096
 _LONGEST_TTL_S = 100 * 365 * 86_400.0
 
 
@@ -50,7 +51,7 @@ class LmdbStore:
         opener: Opener = open_place,
     ) -> None:
         self._map_bytes = max(max_bytes, SMALLEST_BYTES)
-        self._largest_record_bytes = self._map_bytes // 8
+        self._largest_payload_bytes = self._map_bytes // 64
         self._unix_s = clock.unix_s
         self._pending: dict[bytes, bytes] = {}
         self._noted = Hits(limit=_MAX_NOTED_HITS)
@@ -63,6 +64,8 @@ class LmdbStore:
             opener=opener,
             hit_tick=self._noted.tick_of,
         )
+        #: How many entries one job of sweeping or clearing takes, so that puts get in between.
+        self._step = self._life.step
         self._writer = self._life.writer
         self._target = self._life.target
         self._tick = 0
@@ -100,8 +103,7 @@ class LmdbStore:
         if type(payload) is bytes:
             self._hits += 1
             self._tick = tick = self._tick + 1
-            if not self._note(key, tick):
-                self._hand_over_hits()
+            self._note(key, tick)
             return payload
         self._misses += 1
         if payload is not Miss.EXPIRED:
@@ -168,14 +170,14 @@ class LmdbStore:
         """Remove what has expired, a few entries at a time; gives how many went."""
         swept = 0
         while self._life.state is State.OPEN:
-            job = partial(self._target.sweep, now_unix_s=self._unix_s(), limit=_STEP)
+            job = partial(self._target.sweep, now_unix_s=self._unix_s(), limit=self._step)
             try:
                 removed = await self._write(job)
             except (*STORAGE_ERRORS, WriterStopped):
                 break  # counted and said where it was met
             swept += removed
             self._expired += removed
-            if removed < _STEP:
+            if removed < self._step:
                 break
         return swept
 
@@ -204,13 +206,10 @@ class LmdbStore:
         """Queue an entry to be written; it can be read from now on. ``False``: it cannot be."""
         if self._life.state not in (State.OPEN, State.OPENING):
             return False
-        try:
-            record = encode(entry)
-        except ValueError:
-            return False
         key = entry.key
-        if not 0 < len(key) <= MAX_KEY_BYTES or len(record) > self._largest_record_bytes:
+        if len(entry.payload) > self._largest_payload_bytes or not can_be_named(key, entry.scope):
             return False
+        record = encode(entry)
         self._tick += 1
         job = partial(
             self._target.put,
@@ -237,12 +236,21 @@ class LmdbStore:
             self._dropped += 1
 
     def _hand_over_hits(self) -> None:
-        ticks = self._noted.hand_over() if self._life.state is State.OPEN else None
-        if ticks is None:
+        """Have the noted hits written, in jobs that dirty no more pages than puts do."""
+        if self._life.state is not State.OPEN:
             return
-        job = partial(self._target.touch, ticks=ticks)
-        if not self._writer.submit(job, done=self._hits_written):
-            self._noted.written()
+        hits = self._noted.hand_over()
+        for start in range(0, len(hits), self._step):
+            ticks = hits[start : start + self._step]
+            is_last = start + self._step >= len(hits)
+            submitted = self._writer.submit(
+                partial(self._target.touch, ticks=ticks),
+                size_bytes=len(ticks) * _TOUCH_BYTES,
+                done=self._hits_written if is_last else None,
+            )
+            if not submitted:
+                self._noted.written()
+                return
 
     def _hits_written(self, result: None, error: BaseException | None) -> None:
         self._noted.written()
@@ -251,7 +259,11 @@ class LmdbStore:
         removed, after = 0, b""
         while True:
             job = partial(
-                self._target.clear, scope=scope, limit=_STEP, before_tick=before_tick, after=after
+                self._target.clear,
+                scope=scope,
+                limit=self._step,
+                before_tick=before_tick,
+                after=after,
             )
             count, ended = await self._write(job)
             removed += count

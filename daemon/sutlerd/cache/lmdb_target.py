@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lmdb
 
-from sutlerd.cache.lmdb_index import EVICTION_STEP, Index
+from sutlerd.cache.lmdb_index import Index
 from sutlerd.cache.lmdb_place import (
     DAMAGE,
     Opened,
@@ -70,22 +70,23 @@ class LmdbTarget:
     def remedy(self, error: Exception) -> Remedy:
         if self._opened is None:
             return Remedy.FAIL
-        discard = str(error) if isinstance(error, DAMAGE) else None
         if isinstance(error, lmdb.MapFullError):
-            try:
-                if self._make_room():
-                    return Remedy.AGAIN
-                discard = "it is full and nothing can be evicted"
-            except lmdb.MapFullError:
-                discard = "it is too full even to evict"
-            except STORAGE_ERRORS as worse:
-                error = worse
-        else:
-            try:
-                self._load()
-            except STORAGE_ERRORS:
-                pass  # what it has in memory does not matter: it will be opened again
-        self._on_trouble(error, discard)
+            return self._remedy_full(error)
+        try:
+            self._load()
+        except STORAGE_ERRORS:
+            pass  # what it has in memory does not matter: it will be opened again
+        self._on_trouble(error, str(error) if isinstance(error, DAMAGE) else None)
+        return Remedy.FAIL
+
+    def _remedy_full(self, error: Exception) -> Remedy:
+        """Make room. A job that does not fit into an empty cache either is given up."""
+        try:
+            return Remedy.AGAIN if self._make_room() else Remedy.FAIL
+        except lmdb.MapFullError:
+            self._on_trouble(error, "it is too full even to evict")
+        except STORAGE_ERRORS as worse:
+            self._on_trouble(worse, None)
         return Remedy.FAIL
 
     def put(
@@ -121,8 +122,9 @@ class LmdbTarget:
         evicted = 0
         for _ in range(2):
             with self.begin() as txn:
-                evicted += self._index().evict(txn, EVICTION_STEP, self._hit_tick)
-                self._index().scopes.seal(txn)
+                index = self._index()
+                evicted += index.evict(txn, 4 * index.eviction_step, self._hit_tick)
+                index.scopes.seal(txn)
         return evicted
 
     def _load(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from sutlerd.cache.contract import KEPT_SCOPES, MAX_KEY_BYTES
+from sutlerd.cache.contract import KEPT_SCOPES, can_be_named
 from sutlerd.cache.entry import FUTURE_TOLERANCE_S
 from sutlerd.domain.ports import Clock
 
@@ -73,7 +73,7 @@ class MemoryStore:
         if not ttl_s > 0:
             return
         size_bytes = len(key) + len(scope) + len(payload) + ENTRY_OVERHEAD_BYTES
-        if not 0 < len(key) <= MAX_KEY_BYTES or size_bytes > self._max_bytes:
+        if not can_be_named(key, scope) or size_bytes > self._max_bytes:
             self._dropped += 1
             return
         self._remove(key)

@@ -9,11 +9,13 @@ Pure. One thread notes and hands over; ``tick_of`` may be asked from another.
 
 from __future__ import annotations
 
-from collections.abc import ItemsView
-
 
 class Hits:
-    """The ticks of hits not yet written. Beyond ``limit`` keys, new ones go unnoted."""
+    """The ticks of hits not yet written.
+
+    Beyond ``limit`` keys new ones go unnoted, so that writing hits down has a bounded cost
+    however many there are; eviction is that much less exact then.
+    """
 
     __slots__ = ("_limit", "_noted", "_writing")
 
@@ -22,25 +24,22 @@ class Hits:
         self._noted: dict[bytes, int] = {}
         self._writing: dict[bytes, int] = {}
 
-    def note(self, key: bytes, tick: int) -> bool:
-        """Note a hit. ``False``: there is no room, and it is time to hand over."""
+    def note(self, key: bytes, tick: int) -> None:
         noted = self._noted
-        if len(noted) >= self._limit and key not in noted:
-            return False
-        noted[key] = tick
-        return True
+        if len(noted) < self._limit or key in noted:
+            noted[key] = tick
 
     def tick_of(self, key: bytes) -> int | None:
         """Give the tick of a hit of ``key`` that is not written yet."""
         tick = self._noted.get(key)
         return self._writing.get(key) if tick is None else tick
 
-    def hand_over(self) -> ItemsView[bytes, int] | None:
-        """Give the noted hits to be written; ``None`` while the last ones still are."""
-        if not self._noted or self._writing:
-            return None
+    def hand_over(self) -> list[tuple[bytes, int]]:
+        """Give the noted hits to be written; none while the last ones still are."""
+        if self._writing:
+            return []
         self._writing, self._noted = self._noted, {}
-        return self._writing.items()
+        return list(self._writing.items())
 
     def written(self) -> None:
         """What was handed over has been written, or given up."""

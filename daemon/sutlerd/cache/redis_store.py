@@ -14,6 +14,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from sutlerd.cache.contract import can_be_named
 from sutlerd.cache.entry import Entry, Miss, encode, payload_of
 from sutlerd.cache.outage import Outage
 from sutlerd.cache.redis_link import LinkDown, LinkUnusable, RedisLink, place_of
@@ -101,11 +102,10 @@ class RedisTier:
             stored_unix_s=now_unix_s,
             expires_unix_s=now_unix_s + ttl_s,
         )
-        try:
-            record = encode(entry)
-        except ValueError:
+        if not can_be_named(key, entry.scope):
             self._dropped += 1
             return
+        record = encode(entry)
         if (
             not self._is_up
             or len(record) > LARGEST_RECORD_BYTES

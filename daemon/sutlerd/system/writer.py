@@ -198,6 +198,7 @@ class Writer:
             self._unsettled.append(item)
             size_bytes += item.size_bytes
             if len(self._unsettled) >= limits.commit_jobs or size_bytes >= limits.commit_bytes:
+                self._hurry.set()  # more may be waiting, and some of it hurried
                 return True
             try:
                 item = self._queue.get_nowait()

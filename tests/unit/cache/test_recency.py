@@ -18,33 +18,29 @@ def test_a_hit_is_known_until_it_is_written() -> None:
     hits = Hits(limit=10)
     hits.note(b"a", 1)
     handed = hits.hand_over()
-    assert handed is not None
-    assert dict(handed) == {b"a": 1}
+    assert handed == [(b"a", 1)]
     assert hits.tick_of(b"a") == 1
     hits.note(b"a", 5)
     assert hits.tick_of(b"a") == 5
-    assert dict(handed) == {b"a": 1}
     hits.written()
     assert hits.tick_of(b"a") == 5
 
 
 def test_one_handover_at_a_time() -> None:
     hits = Hits(limit=10)
-    assert hits.hand_over() is None
+    assert hits.hand_over() == []
     hits.note(b"a", 1)
-    assert hits.hand_over() is not None
+    assert hits.hand_over() == [(b"a", 1)]
     hits.note(b"b", 2)
-    assert hits.hand_over() is None
+    assert hits.hand_over() == []
     hits.written()
-    assert hits.hand_over() is not None
+    assert hits.hand_over() == [(b"b", 2)]
 
 
 def test_notes_are_bounded_and_known_keys_still_move() -> None:
     hits = Hits(limit=2)
-    assert hits.note(b"a", 1)
-    assert hits.note(b"b", 2)
-    assert not hits.note(b"c", 3)
-    assert hits.note(b"a", 4)
+    for tick, key in enumerate([b"a", b"b", b"c", b"a"], 1):
+        hits.note(key, tick)
     assert hits.tick_of(b"a") == 4
     assert hits.tick_of(b"c") is None
 
