@@ -67,6 +67,19 @@ def imports_of(source: Source) -> Iterator[Import]:
     """List what ``source`` imports; ``from a import b`` counts as ``a.b``. What stands under
     ``if TYPE_CHECKING`` is not imported and not listed."""
     yield from _imports(source.tree.body, source, at_load=True)
+    yield from _by_name(source.tree)
+
+
+def _by_name(tree: ast.Module) -> Iterator[Import]:
+    """List what ``importlib.import_module("name")`` imports, called here or in a thread."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = [node.func, *node.args[:1]]
+        if any(ast.unparse(part).endswith("import_module") for part in called):
+            for argument in node.args:
+                if isinstance(argument, ast.Constant):
+                    yield Import(module=str(argument.value), line=node.lineno, at_load=False)
 
 
 def _imports(body: list[ast.stmt], source: Source, *, at_load: bool) -> Iterator[Import]:

