@@ -39,13 +39,14 @@ class AsyncHome:
     async def usable_link(self, deadline_s: float) -> AsyncLink:
         """Give the connection, opened if there is none; one caller opens, the others wait.
 
-        Raises Expired, DaemonUnavailable, AccessDenied; ConnectionLost if the client was closed.
+        Raises DaemonUnavailable, AccessDenied; ConnectionLost if the client was closed.
         """
+        began_s = monotonic()
         while self._opening is not None:
             left_s = max(0.0, deadline_s - monotonic())
             done, _ = await asyncio.wait([self._opening], timeout=left_s)
             if not done:
-                raise Expired
+                raise dial.not_accepting(self._path(), monotonic() - began_s)
         self._check_open()
         if self.link is not None and self.link.usable:
             return self.link
@@ -62,7 +63,7 @@ class AsyncHome:
             raise ConnectionLost("the client was closed", retryable=False)
 
     async def _open(self, deadline_s: float) -> AsyncLink:
-        path = dial.locate(self.settings.socket_path, os.environ, os.getuid())
+        path = self._path()
         waited_s = max(0.0, deadline_s - monotonic())
         while True:
             link = await self._knock(path)
@@ -71,6 +72,9 @@ class AsyncHome:
             if monotonic() >= deadline_s:
                 raise dial.not_accepting(path, waited_s)
             await asyncio.sleep(_KNOCK_S * (0.5 + random_share()))
+
+    def _path(self) -> str:
+        return dial.locate(self.settings.socket_path, os.environ, os.getuid())
 
     async def _knock(self, path: str) -> "Optional[AsyncLink]":
         """Try to connect once; None if the daemon does not accept just now."""

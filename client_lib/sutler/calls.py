@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from sutler.options import Conversation
 
-_READ_ONLY = frozenset(
+_HARMLESS = frozenset(
     (
         *("ping", "hello", "status", "queue", "usage", "budget", "report", "models"),
-        *("count_tokens", "cache.stats", "prompts.list", "prompts.render"),
+        *("count_tokens", "cache.stats", "cache.clear", "prompts.list", "prompts.render"),
     )
 )
 #: Methods that a model answers: they take a ``request_id``, so asking twice buys once.
@@ -74,7 +74,7 @@ class Call:
         self.timeout_s = timeout_s
         self.read = read
         self.tells_time = method in _ANSWERED
-        self.repeatable = method in _READ_ONLY or "request_id" in params
+        self.repeatable = method in _HARMLESS or "request_id" in params
 
     def value(self, result: "Any") -> "Any":
         """Read a result; one that lacks what its method promises is an error of its own."""

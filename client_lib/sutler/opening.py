@@ -4,10 +4,9 @@ import os
 from _thread import allocate_lock
 from time import monotonic
 
-from sutler.dial import connect, locate
+from sutler.dial import connect, locate, not_accepting
 from sutler.errors import ConnectionLost
 from sutler.link import Link
-from sutler.pending import Expired
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,9 +19,9 @@ _LOOK_S = 0.25
 def open_link(home: "Home", deadline_s: float) -> Link:
     """Give the connection of this process, opened if there is none that is usable.
 
-    Raises Expired, DaemonUnavailable, AccessDenied; ConnectionLost if the client was closed.
+    Raises DaemonUnavailable, AccessDenied; ConnectionLost if the client was closed.
     """
-    mine = None
+    mine, began_s = None, monotonic()
     try:
         while mine is None:
             with home.lock:
@@ -37,7 +36,7 @@ def open_link(home: "Home", deadline_s: float) -> Link:
             if other is not None:
                 remaining_s = deadline_s - monotonic()
                 if remaining_s <= 0:
-                    raise Expired
+                    raise not_accepting(_path(home), monotonic() - began_s)
                 if other.acquire(True, min(remaining_s, _LOOK_S)):
                     other.release()
         return _opened(home, deadline_s)
@@ -51,9 +50,8 @@ def open_link(home: "Home", deadline_s: float) -> Link:
 
 
 def _opened(home: "Home", deadline_s: float) -> Link:
-    settings = home.settings
-    path = locate(settings.socket_path, os.environ, os.getuid())
-    connected = connect(path, settings.trusted_uids, max(0.0, deadline_s - monotonic()))
+    remaining_s = max(0.0, deadline_s - monotonic())
+    connected = connect(_path(home), home.settings.trusted_uids, remaining_s)
     try:
         link = Link(connected)
         with home.lock:
@@ -64,3 +62,7 @@ def _opened(home: "Home", deadline_s: float) -> Link:
         connected.close()
         raise
     return link
+
+
+def _path(home: "Home") -> str:
+    return locate(home.settings.socket_path, os.environ, os.getuid())
