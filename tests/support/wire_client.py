@@ -52,9 +52,9 @@ class WireClient:
     def send_raw(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def send(self, method: str, /, *, id: int | str | None = None, **params: Any) -> int | str:
+    def send(self, method: str, /, *, as_id: int | str | None = None, **params: Any) -> int | str:
         """Send one request; its id is the next free number if none is given."""
-        request_id = next(self._numbers) if id is None else id
+        request_id = next(self._numbers) if as_id is None else as_id
         self.send_raw(request_line(method, request_id, **params))
         return request_id
 

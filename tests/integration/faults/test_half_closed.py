@@ -53,7 +53,7 @@ def test_three_requests_and_the_end_of_input_get_three_answers_and_then_the_end(
     with serving(tmp_path) as rig, rig.client() as client:
         rig.answers["question"] = _LATE
         for number in (1, 2, 3):
-            client.send("chat", prompt=f"question {number}", id=number)
+            client.send("chat", prompt=f"question {number}", as_id=number)
         client.half_close()
         rig.wait_until_asked("question", times=3)
         time.sleep(_WATCHED_S)
@@ -68,7 +68,7 @@ def test_three_requests_and_the_end_of_input_get_three_answers_and_then_the_end(
 def test_every_chunk_of_a_stream_arrives_after_the_end_of_input(tmp_path: Path) -> None:
     with serving(tmp_path) as rig, rig.client() as client:
         rig.answers["stream"] = answers.openai_stream(["a", "b", "c"], between=[Gate("middle")])
-        client.send("complete", prompt="stream", stream=True, id="s")
+        client.send("complete", prompt="stream", stream=True, as_id="s")
         assert client.line()["params"]["delta"] == "a"
         client.half_close()
         time.sleep(_WATCHED_S)

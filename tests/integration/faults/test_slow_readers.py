@@ -99,9 +99,9 @@ def test_one_large_reply_never_cuts_however_much_of_a_stream_follows_it(tmp_path
         paced = [part for step in stream.steps for part in (step, Wait(0.01))]
         rig.answers["small"] = Answer(tuple(paced), 1, 1)
         with rig.client(receive_buffer_bytes=_RECEIVE_BUFFER) as patient:
-            patient.send("complete", prompt="small", stream=True, id="stream")
+            patient.send("complete", prompt="small", stream=True, as_id="stream")
             rig.wait_until_asked("small")
-            patient.send("complete", prompt="large", id="hit")
+            patient.send("complete", prompt="large", as_id="hit")
             time.sleep(0.8)  # the stream goes on into what is not read
             lines = [patient.line() for _ in range(52)]
         assert rig.status()["clients_cut"] == 0
