@@ -45,8 +45,19 @@ class Dialer:
             raise self._named("connect", f"no connection to {where} in {limit_s:.1f} s") from None
 
     async def _connect(self, make: Callable[[], HttpConnection]) -> HttpConnection:
-        loop = asyncio.get_running_loop()
         sock = await self._reach(self._proxy.address if self._proxy else self._address)
+        try:
+            return await self._speak(sock, make)
+        except BaseException:
+            # A loop that fails before it takes the socket over leaves it open.
+            sock.close()
+            raise
+
+    async def _speak(
+        self, sock: socket.socket, make: Callable[[], HttpConnection]
+    ) -> HttpConnection:
+        """Make a connected socket the provider's connection."""
+        loop = asyncio.get_running_loop()
         if not self._address.tls:
             try:
                 _, connection = await loop.create_connection(make, sock=sock)

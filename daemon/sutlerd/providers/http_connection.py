@@ -41,7 +41,7 @@ class HttpConnection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._where = where
         self._on_closed = on_closed
-        self._parser_error = httptools.HttpParserError
+        self._parser_errors = (httptools.HttpParserError, httptools.HttpParserUpgrade)
         self._parser = httptools.HttpResponseParser(self)
         self._exchange: Exchange | None = None
         self._failure: AttemptFailed | None = None
@@ -91,7 +91,7 @@ class HttpConnection(asyncio.Protocol):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except self._parser_error as error:
+        except self._parser_errors as error:
             self._failure = self._failure or bad_body(f"{self._where} does not speak HTTP: {error}")
         if not self._has_head and self._head_bytes > MAX_HEAD_BYTES:
             self._failure = self._failure or bad_body(f"headers over {MAX_HEAD_BYTES} bytes")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MAX_CONNECTIONS = 1000
 _LOGGERS = ("openai", "anthropic", "httpx2", "httpcore2", "aiohttp")
-#: Reports on this machine, and hop-by-hop matters that aiohttp sets itself.
+#: Reports on this machine and on what was tried.
 _DROPPED_PREFIX = "x-stainless-"
 
 
@@ -65,6 +65,7 @@ def make_http_client(
                 del request.headers[name]
             options.update(stream=True, follow_redirects=False)
             response: httpx2.Response = await super().send(request, **options)
+            self.cookies.clear()
             if response.is_success:
                 return response
             try:

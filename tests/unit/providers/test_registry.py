@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sutlerd.config.schema import Config
+from sutlerd.config.schema_provider import ProviderConfig
+from sutlerd.config.secret import Secret
+from sutlerd.providers.endpoint import Endpoint
+from sutlerd.providers.registry import OPENAI_KINDS, Providers, build_providers
+from tests.contract.harness import Events
+from tests.support.virtual_clock import VirtualClock
+
+KEY = Secret("sk-unit-0123456789")
+
+
+def settings(kind: str, **fields: Any) -> ProviderConfig:
+    fields = {"base_url": "http://127.0.0.1:9/v1", "default_model": "m", "api_key": KEY, **fields}
+    return ProviderConfig(kind=kind, **{k: v for k, v in fields.items() if v is not None})
+
+
+def build(environ: dict[str, str] | None = None, **providers: ProviderConfig) -> Providers:
+    config = Config()
+    llm = config.llm.model_copy(update={"providers": providers})
+    return build_providers(
+        config.model_copy(update={"llm": llm}),
+        clock=VirtualClock(),
+        log=Events(),
+        environ=environ or {},
+    )
+
+
+@pytest.mark.parametrize("kind", OPENAI_KINDS)
+@pytest.mark.parametrize("transport", ["lean", "sdk"])
+def test_every_server_of_openai_s_wire_is_built_over_each_transport(
+    kind: str, transport: str
+) -> None:
+    providers = build(it=settings(kind, transport=transport))
+    built = providers["it"]
+    assert isinstance(built, Endpoint)
+    assert (built.name, built.default_model) == ("it", "m")
+    assert built.health()["transport"] == transport
+    assert "sk-unit" not in repr(built.health())
+
+
+def test_configured_order_is_kept_and_what_is_off_says_why() -> None:
+    providers = build(
+        b=settings("vllm"),
+        a=settings("groq", api_key=Secret.missing("${GROQ_API_KEY}")),
+        c=settings("openai_compatible", enabled=False),
+        d=settings("openai_compatible", headers={"x-team": Secret.missing("${TEAM}")}),
+    )
+    assert list(providers) == ["b"]
+    assert len(providers) == 1
+    assert list(providers.off) == ["a", "c", "d"]
+    assert "GROQ_API_KEY" in providers.off["a"]
+    assert "${TEAM}" in providers.off["d"]
+
+
+@pytest.mark.fault("P27")
+def test_a_proxy_that_cannot_be_used_turns_the_provider_off_without_its_password() -> None:
+    environ = {"all_proxy": "socks5://bob:hunter2@proxy"}
+    providers = build(
+        environ, far=settings("vllm", base_url="http://far.test"), near=settings("vllm")
+    )
+    assert list(providers) == ["near"]
+    assert "socks5://proxy" in providers.off["far"]
+    assert "hunter2" not in providers.off["far"]
+
+
+def test_capabilities_follow_the_configuration() -> None:
+    providers = build(
+        it=settings(
+            "openai",
+            models=("m",),
+            embed_models=("e",),
+            dimension=256,
+            context_tokens=1000,
+        )
+    )
+    chats, embeds = providers["it"].capabilities("m"), providers["it"].capabilities("e")
+    assert (chats.chat, chats.embed, chats.max_embed_texts) == (True, False, None)
+    assert (embeds.chat, embeds.embed, embeds.dimension) == (False, True, 256)
+    assert embeds.max_embed_texts == 1024
+    assert chats.context_tokens == 1000
+
+
+def test_with_no_configuration_there_is_the_embedded_model() -> None:
+    providers = build_providers(Config(), clock=VirtualClock(), log=Events(), environ={})
+    assert list(providers) == ["embedded"]
+    assert providers.off == {}
