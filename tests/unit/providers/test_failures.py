@@ -74,7 +74,6 @@ def test_a_flagged_prompt_says_nothing_of_the_key() -> None:
     assert judge(answer(403, body)).verdict is Verdict.REFUSED
 
 
-@pytest.mark.fault("P8")
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -189,7 +188,6 @@ def test_one_request_over_the_whole_limit_is_refused_not_asked_again() -> None:
     assert judge(answer(429, error(fits, code="rate_limit_exceeded"))).verdict is Verdict.RETRY
 
 
-@pytest.mark.fault("P1")
 def test_a_rate_limit_carries_its_hint() -> None:
     failure = judge(answer(429, error(code="rate_limit_exceeded"), {"retry-after": "107"}))
     assert (failure.verdict, failure.outcome) == (Verdict.RETRY, Outcome.NOT_BILLED)
