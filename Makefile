@@ -37,7 +37,8 @@ test: lint ## everything CI runs
 	@rm -rf .coverage.d
 	$(BIN)/coverage run -m pytest -n 2 $(PYTEST_ARGS)
 	@$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(BIN)/coverage report --include='client_lib/*'
+	$(BIN)/coverage report --include='daemon/*'
 
 bench: .venv/.made ## measure, with the floor beside each figure
 	$(BIN)/python -m tests.bench
