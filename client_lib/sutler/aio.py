@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Any,
         AsyncIterable,
         AsyncIterator,
+        Callable,
         Collection,
         Dict,
         Iterable,
@@ -159,22 +160,22 @@ class AsyncClient:
 
     async def models(self) -> "List[Dict[str, Any]]":
         """List the models: ``id``, ``provider``, ``default``, ``available``, and more."""
-        listed: "List[Dict[str, Any]]" = (await self.call("models"))["models"]
+        listed: "List[Dict[str, Any]]" = await self._read("models", calls.model_list)
         return listed
 
     async def status(self) -> "Dict[str, Any]":
-        return dict(await self.call("status"))
+        return await self._object("status")
 
     async def cache_stats(self) -> "Dict[str, Any]":
-        return dict(await self.call("cache.stats"))
+        return await self._object("cache.stats")
 
     async def cache_clear(self) -> "Dict[str, Any]":
         """Remove what this caller's scope has in the cache."""
-        return dict(await self.call("cache.clear"))
+        return await self._object("cache.clear")
 
     async def hello(self) -> "Dict[str, Any]":
         """Introduce this client; gives the daemon's protocol, version, methods and limits."""
-        return dict(await self.call("hello", calls.introduction(self._settings.labels)))
+        return await self._object("hello", calls.introduction(self._settings.labels))
 
     async def ping(self, *, timeout_s: "Optional[float]" = None) -> None:
         """Return if the daemon answers, raise if not."""
@@ -203,6 +204,22 @@ class AsyncClient:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
+
+    async def _object(
+        self, method: str, params: "Optional[Mapping[str, Any]]" = None
+    ) -> "Dict[str, Any]":
+        result: "Dict[str, Any]" = await self._read(method, calls.an_object, params)
+        return result
+
+    async def _read(
+        self,
+        method: str,
+        read: "Callable[[Any], Any]",
+        params: "Optional[Mapping[str, Any]]" = None,
+    ) -> "Any":
+        home = self._here()
+        call = calls.plain(method, params, None, home.defaults, read)
+        return await AsyncAsk(home, call).answer()
 
     def _here(self) -> AsyncHome:
         """Give this loop's connection; drop those of other processes and of closed loops."""

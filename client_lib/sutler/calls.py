@@ -9,7 +9,7 @@ from sutler.types import Completion, Embeddings, TokenCount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, FrozenSet, Mapping, Optional, Sequence, Union
+    from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Union
 
     from sutler.options import Conversation
 
@@ -137,6 +137,7 @@ def plain(
     params: "Optional[Mapping[str, Any]]",
     timeout_s: "Optional[float]",
     defaults: Defaults,
+    read: "Optional[Callable[[Any], Any]]" = None,
 ) -> Call:
     """Make a call of any method; those that a model answers get what they always get."""
     copy = {} if params is None else dict(params)
@@ -144,7 +145,7 @@ def plain(
         timeout_s = copy.get("timeout_s")
     if method in _ANSWERED:
         _address(copy, defaults)
-    return Call(method, copy, _limit(timeout_s, defaults), _same)
+    return Call(method, copy, _limit(timeout_s, defaults), read or _same)
 
 
 def introduction(labels: "Mapping[str, str]") -> "Dict[str, Any]":
@@ -229,6 +230,16 @@ def _unknown(method: str, name: str, allowed: "FrozenSet[str]") -> str:
 
 def _same(result: "Any") -> "Any":
     return result
+
+
+def an_object(result: "Any") -> "Dict[str, Any]":
+    if not isinstance(result, dict):
+        raise TypeError("%s is no object" % type(result).__name__)
+    return result
+
+
+def model_list(result: "Any") -> "List[Dict[str, Any]]":
+    return [an_object(model) for model in an_object(result)["models"]]
 
 
 def _content(result: "Dict[str, Any]") -> str:

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import (
         Any,
+        Callable,
         Collection,
         Dict,
         Iterable,
@@ -210,22 +211,22 @@ class Client:
 
     def models(self) -> "List[Dict[str, Any]]":
         """List the models: ``id``, ``provider``, ``default``, ``available``, and more."""
-        listed: "List[Dict[str, Any]]" = self.call("models")["models"]
+        listed: "List[Dict[str, Any]]" = self._read("models", calls.model_list)
         return listed
 
     def status(self) -> "Dict[str, Any]":
-        return dict(self.call("status"))
+        return self._object("status")
 
     def cache_stats(self) -> "Dict[str, Any]":
-        return dict(self.call("cache.stats"))
+        return self._object("cache.stats")
 
     def cache_clear(self) -> "Dict[str, Any]":
         """Remove what this caller's scope has in the cache."""
-        return dict(self.call("cache.clear"))
+        return self._object("cache.clear")
 
     def hello(self) -> "Dict[str, Any]":
         """Introduce this client; gives the daemon's protocol, version, methods and limits."""
-        return dict(self.call("hello", calls.introduction(self._settings.labels)))
+        return self._object("hello", calls.introduction(self._settings.labels))
 
     def ping(self, *, timeout_s: "Optional[float]" = None) -> None:
         """Return if the daemon answers, raise if not."""
@@ -254,6 +255,22 @@ class Client:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _object(
+        self, method: str, params: "Optional[Mapping[str, Any]]" = None
+    ) -> "Dict[str, Any]":
+        result: "Dict[str, Any]" = self._read(method, calls.an_object, params)
+        return result
+
+    def _read(
+        self,
+        method: str,
+        read: "Callable[[Any], Any]",
+        params: "Optional[Mapping[str, Any]]" = None,
+    ) -> "Any":
+        here = self._here()
+        call = calls.plain(method, params, None, here.defaults, read)
+        return Ask(here.home, call).answer()
 
     def _here(self) -> _Process:
         pid = getpid()

@@ -218,21 +218,30 @@ _COMMON_FIELDS = ("type", "retryable", "retry_after_s", "request_id")
 
 
 def from_wire(error: "Mapping[str, Any]") -> SutlerError:
-    """Make the exception of a JSON-RPC error object; unknown types give a plain SutlerError."""
-    data = error.get("data") or {}
-    kind = data.get("type") or _type_of_code(error.get("code"))
+    """Make the exception of a JSON-RPC error object; unknown types give a plain SutlerError.
+
+    Fields of a wrong type count as missing: a broken error is still that error.
+    """
+    data = _typed(error, "data", dict) or {}
+    code = _typed(error, "code", int)
+    kind = _typed(data, "type", str) or _type_of_code(code)
     return CLASSES.get(kind, SutlerError)(
         str(error.get("message") or kind),
         type=kind,
-        code=error.get("code"),
-        retryable=data.get("retryable"),
-        retry_after_s=data.get("retry_after_s"),
-        request_id=data.get("request_id"),
+        code=code,
+        retryable=_typed(data, "retryable", bool),
+        retry_after_s=_typed(data, "retry_after_s", (int, float)),
+        request_id=_typed(data, "request_id", str),
         data={name: value for name, value in data.items() if name not in _COMMON_FIELDS},
     )
 
 
-def _type_of_code(code: "Any") -> str:
+def _typed(fields: "Mapping[str, Any]", name: str, kind: "Any") -> "Any":
+    value = fields.get(name)
+    return value if isinstance(value, kind) else None
+
+
+def _type_of_code(code: "Optional[int]") -> str:
     for kind, (known_code, _) in ERRORS.items():
         if code == known_code:
             return kind

@@ -100,10 +100,10 @@ class Exchange:
                     return None
                 message, end = _decode(text)
         except (ValueError, RecursionError):
-            return self._garbage("what is not JSON: %.80r" % line)
+            return self._garbage("what is not JSON: %.80r" % line.rstrip())
         rest = text[end:]
         if (rest != "\n" and rest.strip()) or not isinstance(message, dict):
-            return self._garbage("what is not one object: %.80r" % line)
+            return self._garbage("what is not one object: %.80r" % line.rstrip())
         return self._classified(message)
 
     def _classified(self, message: "Dict[str, Any]") -> "Optional[Event]":

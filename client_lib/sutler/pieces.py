@@ -54,17 +54,21 @@ class Piecewise(Asked):
         return piece
 
     def _joined(self, piece: "Dict[str, Any]") -> bool:
-        if len(self.pieces) < _JOIN_FROM or set(piece) != {"id", "delta"}:
+        if len(self.pieces) < _JOIN_FROM or not _is_text(piece):
             return False
         try:
             last = self.pieces[-1]
-            if set(last) != {"id", "delta"} or len(last["delta"]) > _JOINED_CHARS:
+            if not _is_text(last) or len(last["delta"]) > _JOINED_CHARS:
                 return False
             # A new object, not the old one changed: that one may just be being taken.
             self.pieces[-1] = {"id": last["id"], "delta": last["delta"] + piece["delta"]}
         except IndexError:  # all were taken meanwhile
             return False
         return True
+
+
+def _is_text(piece: "Dict[str, Any]") -> bool:
+    return set(piece) == {"id", "delta"} and isinstance(piece["delta"], str)
 
 
 def chunk_of(piece: "Dict[str, Any]") -> "Dict[str, Any]":

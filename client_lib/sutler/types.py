@@ -17,6 +17,8 @@ class _Wire:
     __slots__ = ("_wire",)
 
     def __init__(self, wire: "Dict[str, Any]") -> None:
+        if not isinstance(wire, dict):
+            raise TypeError("%s is no object" % type(wire).__name__)
         self._wire = wire
 
     def to_dict(self) -> "Dict[str, Any]":
