@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from sutler.calls import COMPLETE_OPTIONS
 from sutler.cli_command import Command, open_client
-from sutler.cli_exit import OK, UsageProblem
-from sutler.cli_input import parameters_of, parsed_json, read_file, sendable, text_from
+from sutler.cli_exit import OK, CommandFailed, UsageProblem
+from sutler.cli_input import parameters_of, parsed_json, read_file, sendable, strict_json, text_from
 from sutler.cli_options import add_call_options, call_parameters
 from sutler.cli_tables import cell, dollars
 
@@ -103,12 +103,24 @@ def _answer(args: argparse.Namespace, term: Terminal, parameters: Dict[str, Any]
         reply = _ask(client, parameters) if whole else _stream(client, term, parameters)
     if args.json:
         term.json(reply)
-    elif reply.get("parsed") is not None:
-        term.json(reply["parsed"])
+    elif "schema" in parameters:
+        term.json(_value(reply))
     elif whole:
         term.line(reply["content"])
     _remark(args, term, reply)
     return OK
+
+
+def _value(reply: Dict[str, Any]) -> Any:
+    """Give the JSON value of an answer to a schema, so that a script never gets half of one."""
+    if reply.get("parsed") is not None:
+        return reply["parsed"]
+    try:
+        return strict_json(reply.get("content") or "")
+    except (ValueError, RecursionError):
+        cut = reply.get("finish_reason") == "length"
+        mend = "it was cut off, --max-tokens N allows more" if cut else "--json shows it"
+        raise CommandFailed("the answer is not JSON: %s" % mend) from None
 
 
 def _streams(parameters: Dict[str, Any]) -> bool:

@@ -49,9 +49,15 @@ def test_json_is_the_whole_reply(daemon: TinyDaemon) -> None:
 def test_a_schema_gives_the_parsed_answer(daemon: TinyDaemon, tmp_path: Path) -> None:
     schema = tmp_path / "schema.json"
     schema.write_text('{"type": "object"}')
-    done = sutler("chat", "--schema", str(schema), "largest city")
+    done = sutler("chat", "--schema", str(schema), "parse")
     assert json.loads(done.stdout) == {"city": "Tokyo"}
     assert daemon.asked[-1].params["schema"] == {"type": "object"}
+    assert json.loads(sutler("chat", "--schema", str(schema), '{"A": 1}').stdout) == {"A": 1}
+    cut = sutler("chat", "--schema", str(schema), "--max-tokens", "1", '{"A":')
+    assert (cut.returncode, cut.stdout) == (1, b"")
+    assert cut.stderr == (
+        b"sutler: the answer is not JSON: it was cut off, --max-tokens N allows more\n"
+    )
 
 
 def test_verbose_says_who_answered_on_the_error_stream(daemon: TinyDaemon) -> None:

@@ -82,7 +82,7 @@ class TinyDaemon(FakeDaemon):
         return reply(
             prompt.upper(),
             finish_reason="length" if params.get("max_tokens") == 1 else "stop",
-            parsed={"city": "Tokyo"} if "schema" in params else None,
+            parsed={"city": "Tokyo"} if prompt == "parse" else None,
             model="small",
             provider="embedded",
             usage={"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
