@@ -1,0 +1,69 @@
+"""A token bucket with continuous refill. Pure: every method is told the time.
+
+The level may go below zero: what was really used can be more than what was foreseen, and is
+owed. Time that goes back counts as no time passed.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+class Bucket:
+    """Holds at most ``capacity`` and refills ``per_s`` a second.
+
+    ``level`` is what it starts with; full where it is not said.
+    """
+
+    __slots__ = ("_closed_until_s", "_level", "_seen_s", "capacity", "per_s")
+
+    def __init__(
+        self, *, per_s: float, capacity: float, now_s: float, level: float | None = None
+    ) -> None:
+        if not (per_s > 0 and capacity > 0):
+            raise ValueError("a bucket needs a rate and a capacity above zero")
+        self.per_s = per_s
+        self.capacity = capacity
+        self._level = capacity if level is None else min(level, capacity)
+        self._seen_s = now_s
+        self._closed_until_s = -math.inf
+
+    def level(self, now_s: float) -> float:
+        """Give what is in it now, below zero where more was used than it held."""
+        passed_s = now_s - self._seen_s
+        if passed_s > 0:
+            self._level = min(self.capacity, self._level + passed_s * self.per_s)
+            self._seen_s = now_s
+        return self._level
+
+    def wait_s(self, need: float, now_s: float) -> float:
+        """Tell in how many seconds ``need`` can be taken if nobody else takes any.
+
+        Infinite for a need that never fits.
+        """
+        if need > self.capacity:
+            return math.inf
+        missing = need - self.level(now_s)
+        refilled_s = missing / self.per_s if missing > 0 else 0.0
+        return max(refilled_s, self._closed_until_s - now_s, 0.0)
+
+    def take(self, amount: float, now_s: float) -> None:
+        """Take, below zero if need be."""
+        self._level = self.level(now_s) - amount
+
+    def give_back(self, amount: float, now_s: float) -> None:
+        self._level = min(self.capacity, self.level(now_s) + amount)
+
+    def close_until(self, until_s: float) -> None:
+        """Grant nothing before this time, whatever the level; never shortens an earlier one."""
+        self._closed_until_s = max(self._closed_until_s, until_s)
+
+    def lower_to(self, remaining: float, now_s: float) -> None:
+        """Believe somebody who knows better that there is less in it than we thought."""
+        self._level = min(self.level(now_s), remaining)
+
+    def resize(self, *, per_s: float, capacity: float, now_s: float) -> None:
+        """Change the limit and keep the level in proportion; what is owed stays owed."""
+        level = self.level(now_s)
+        self._level = level * capacity / self.capacity if level > 0 else level
+        self.per_s, self.capacity = per_s, capacity

@@ -1,0 +1,98 @@
+"""One limit boundary: everything that a key's calls to a class of models must pass together.
+
+All its buckets and its count of calls in flight admit a call, or none does. What a call needs
+is an amount for each bucket by name (``requests``, ``tokens``, ``tokens_in``, ``tokens_out``,
+each also ``…_per_day``); buckets that are not there need nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sutlerd.admission.bucket import Bucket
+
+IN_FLIGHT = "calls_in_flight"
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """Why a call has to wait: the bucket it waits longest for. Infinite: it never fits."""
+
+    bucket: str
+    wait_s: float
+    need: float
+    capacity: float
+
+
+class Quota:
+    """``max_in_flight`` of ``None`` is no limit."""
+
+    def __init__(self, buckets: Mapping[str, Bucket], *, max_in_flight: int | None = None) -> None:
+        self.buckets = dict(buckets)
+        self.max_in_flight = max_in_flight
+        self.in_flight = 0
+
+    def shortage(self, need: Mapping[str, float], now_s: float) -> Shortage | None:
+        """Give what stands in the way of a call now, or ``None``.
+
+        A wait for a call in flight to end is of unknown length: 0 seconds, to be looked at
+        again when one has ended.
+        """
+        worst: Shortage | None = None
+        for name, bucket in self.buckets.items():
+            amount = need.get(name, 0.0)
+            wait_s = bucket.wait_s(amount, now_s)
+            if wait_s > 0 and (worst is None or wait_s > worst.wait_s):
+                worst = Shortage(name, wait_s, amount, bucket.capacity)
+        if worst is not None or self.max_in_flight is None:
+            return worst
+        if self.in_flight < self.max_in_flight:
+            return None
+        return Shortage(IN_FLIGHT, 0.0, 1.0, self.max_in_flight)
+
+    def never_fits(self, need: Mapping[str, float]) -> Shortage | None:
+        """Give the bucket that is too small for this call even when full."""
+        for name, bucket in self.buckets.items():
+            if need.get(name, 0.0) > bucket.capacity:
+                return Shortage(name, math.inf, need[name], bucket.capacity)
+        return None
+
+    def take(self, need: Mapping[str, float], now_s: float) -> None:
+        """Take from every bucket at once; ask ``shortage`` before, in the same step."""
+        for name, bucket in self.buckets.items():
+            bucket.take(need.get(name, 0.0), now_s)
+        self.in_flight += 1
+
+    def end(self, need: Mapping[str, float], used: Mapping[str, float], now_s: float) -> None:
+        """End a call: what it took and did not use goes back, what it used beyond is owed.
+
+        A bucket that ``used`` does not name keeps what was taken.
+        """
+        self.in_flight -= 1
+        for name, bucket in self.buckets.items():
+            if name in used:
+                unused = need.get(name, 0.0) - used[name]
+                if unused >= 0:
+                    bucket.give_back(unused, now_s)
+                else:
+                    bucket.take(-unused, now_s)
+
+    def close_until(self, until_s: float) -> None:
+        """Grant nothing before this time: the provider said so."""
+        for bucket in self.buckets.values():
+            bucket.close_until(until_s)
+
+    def weight(self, need: Mapping[str, float]) -> float:
+        """Give the seconds of this quota that a call takes up, by the bucket it strains most.
+
+        That is the cost by which callers share fairly, whichever limit binds.
+        """
+        return (
+            max(
+                (need.get(name, 0.0) / bucket.per_s for name, bucket in self.buckets.items()),
+                default=1.0,
+            )
+            or 1e-9
+        )
