@@ -19,7 +19,9 @@ from tests.support.daemon_process import DaemonProcess
 CHUNKS = 200
 LONG_CHUNKS = 4_000
 STREAMS = 8
-TIMES = 200
+TIMES = 50
+#: Between two chunks of the short stream: a model's pace, and a fast one's.
+PAUSE_S = 0.001
 
 
 def line(number: int) -> bytes:
@@ -30,7 +32,7 @@ def line(number: int) -> bytes:
 def run(folder: Path) -> list[Row]:
     rows = []
     with (
-        loopback_server(CHAT_SERVER, str(CHUNKS)) as address,
+        loopback_server(CHAT_SERVER, str(CHUNKS), str(PAUSE_S)) as address,
         daemon_with(folder / "short", address) as daemon,
     ):
         ours = statistics.median(_first_chunk_s(daemon, number) for number in range(TIMES))

@@ -20,6 +20,7 @@ WHOLE = body("z" * 900)
 PLAIN = (b"HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\ncontent-length: %d\\r\\n\\r\\n"
          % len(WHOLE)) + WHOLE
 CHUNKS = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+PAUSE_S = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
 def event(value): return b"data: " + json.dumps(value).encode() + b"\\n\\n"
 def chunk(delta, finish=None):
     return event({"id":"c1","object":"chat.completion.chunk","created":1,"model":"m",
@@ -29,7 +30,8 @@ EVENTS = [framed(chunk({"content": "word "})) for _ in range(CHUNKS)]
 LAST = (framed(chunk({}, "stop")) + framed(event({"id":"c1","object":"chat.completion.chunk",
     "created":1,"model":"m","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":CHUNKS,
     "total_tokens":CHUNKS+5}})) + framed(b"data: [DONE]\\n\\n") + b"0\\r\\n\\r\\n")
-HEAD = b"HTTP/1.1 200 OK\\r\\ncontent-type: text/event-stream\\r\\ntransfer-encoding: chunked\\r\\n\\r\\n"
+HEAD = (b"HTTP/1.1 200 OK\\r\\ncontent-type: text/event-stream\\r\\n"
+        b"transfer-encoding: chunked\\r\\n\\r\\n")
 class Chat(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport; self.held = b""
@@ -42,11 +44,14 @@ class Chat(asyncio.Protocol):
             length = int(head[at + 15:].split(b"\\r\\n")[0])
             if len(rest) < length: return
             asked, self.held = rest[:length], rest[length:]
-            if b'"stream":true' in asked or b'"stream": true' in asked: self.stream()
+            if b'"stream":true' in asked or b'"stream": true' in asked:
+                asyncio.get_running_loop().create_task(self.stream())
             else: self.transport.write(PLAIN)
-    def stream(self):
+    async def stream(self):
         self.transport.write(HEAD)
-        for event in EVENTS: self.transport.write(event)
+        for event in EVENTS:
+            self.transport.write(event)
+            if PAUSE_S: await asyncio.sleep(PAUSE_S)
         self.transport.write(LAST)
 async def main():
     server = await asyncio.get_running_loop().create_server(Chat, "127.0.0.1", 0, backlog=1024)

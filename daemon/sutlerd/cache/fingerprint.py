@@ -45,14 +45,17 @@ def fingerprint(
 
 def _canonical(value: Any) -> Any:
     """Copy a JSON value with its numbers in one spelling; orjson sorts the keys."""
-    if isinstance(value, str) or value is None:
+    kind = type(value)
+    if kind is str or kind is int:
         return value
-    if isinstance(value, Mapping):
+    if kind is dict:
         return {key: _canonical(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
+    if kind is list or kind is tuple:
         return [_canonical(member) for member in value]
     if isinstance(value, float):
         return _canonical_float(value)
+    if isinstance(value, Mapping):
+        return _canonical(dict(value))
     return value
 
 
