@@ -34,10 +34,13 @@ DATABASES = (b"entries", b"index", b"recency", b"terms", b"scopes", b"meta")
 _LIVE_SHARE = 0.8
 _SPARE_PAGES = 96
 
-# How many entries one step of eviction takes before it looks again. Each costs copies of a
-# few pages too, so in a small map a step is small.
+# How many entries are evicted before the pages are counted again, and in one commit at most.
+# Each costs copies of a few pages itself, and frees a page only with its last neighbour, so a
+# small map gets back within its bound over several commits.
 _LARGEST_STEP = 16
 _PAGES_PER_STEP = 256
+_MOST_PER_COMMIT = 512
+_PAGES_PER_EVICTION = 64
 
 _ROW = Struct(">QQII")
 _TICK = Struct(">Q")
@@ -67,11 +70,13 @@ class Index:
         self.limit_bytes = min(
             int(map_bytes * _LIVE_SHARE), map_bytes - _SPARE_PAGES * self._page_bytes
         )
-        self.eviction_step = min(
-            _LARGEST_STEP, max(1, map_bytes // self._page_bytes // _PAGES_PER_STEP)
-        )
+        pages = map_bytes // self._page_bytes
+        self.eviction_step = min(_LARGEST_STEP, max(1, pages // _PAGES_PER_STEP))
+        most = min(_MOST_PER_COMMIT, max(1, pages // _PAGES_PER_EVICTION))
+        self._most_steps = max(1, most // self.eviction_step)
         self.used_bytes = 0
-        self.evicted = 0
+        self._evicted = 0
+        self._evicting = 0
 
     def start(self, txn: Txn) -> None:
         """Make an empty environment ours, or take up one that is. Raises NotOurs.
@@ -91,8 +96,18 @@ class Index:
         self._first_tick = _TICK.unpack(newest)[0] + 1
         self.load(txn)
 
+    @property
+    def evicted(self) -> int:
+        """How many entries were evicted since the environment was opened."""
+        return self._evicted + self._evicting
+
+    def begun(self) -> None:
+        """Note a new transaction: the last one was committed, or ``load`` called since."""
+        self._evicted, self._evicting = self.evicted, 0
+
     def load(self, txn: Txn) -> None:
-        """Read what is kept in memory as it was last committed."""
+        """Read what is kept in memory as it was last committed, after an abort."""
+        self._evicting = 0
         self.scopes.load(txn)
         self.used_bytes = self._measure(txn)
 
@@ -155,18 +170,22 @@ class Index:
                 row = txn.get(key, db=self._index)
                 if row is not None and row[: _TICK.size] == stored_tick:
                     removed += self.remove(txn, key)
-        self.evicted += removed
+        self._evicting += removed
         return removed
 
-    def keep_within_bound(self, txn: Txn, hit_tick: Callable[[bytes], int | None]) -> None:
-        """Evict until the live pages fit; where nothing is left to evict, empty it all."""
+    def keep_within_bound(self, txn: Txn, hit_tick: Callable[[bytes], int | None]) -> bool:
+        """Evict until the live pages fit; where nothing is left to evict, empty it all.
+
+        ``False``: this is as much as one commit should do, and they do not fit yet.
+        """
         self.used_bytes = self._measure(txn)
-        while self.used_bytes > self.limit_bytes:
+        for _ in range(self._most_steps):
+            if self.used_bytes <= self.limit_bytes:
+                return True
             if not self.evict(txn, self.eviction_step, hit_tick):
                 self.empty(txn)
             self.used_bytes = self._measure(txn)
-            if self.used_bytes <= self._page_bytes * len(DATABASES):
-                return
+        return self.used_bytes <= self.limit_bytes
 
     def empty(self, txn: Txn) -> None:
         """Remove everything."""

@@ -48,7 +48,6 @@ DAMAGE = (
 )
 
 _CHECK_LIMIT_S = 120.0
-_SHRINKING_STEP = 256
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -148,7 +147,7 @@ def _reason_against(folder: Path) -> str | None:
         return None
     # By path, so that it needs neither this package's place nor its environment; -P keeps its
     # own folder out of the modules' path.
-    order = [sys.executable, "-P", file_check.__file__, str(folder / DATA)]
+    order = [sys.executable, "-P", file_check.__file__, str(folder)]
     try:
         found = subprocess.run(
             order,
@@ -204,13 +203,11 @@ def _shrink(folder: Path, map_bytes: int) -> str | None:
         env = _environment(folder, _size_bytes(folder) * 2)
         try:
             index = Index(env, map_bytes=map_bytes)
-            is_too_large = True
-            while is_too_large:
+            fits = False
+            while not fits:
                 with env.begin(write=True) as txn:
                     index.load(txn)
-                    is_too_large = index.used_bytes > index.limit_bytes
-                    if is_too_large and not index.evict(txn, _SHRINKING_STEP, _no_hit):
-                        index.empty(txn)
+                    fits = index.keep_within_bound(txn, _no_hit)
                     index.scopes.seal(txn)
             env.copy(str(smaller), compact=True)
         finally:
@@ -251,6 +248,7 @@ def _environment(folder: Path, map_bytes: int) -> lmdb.Environment:
         max_dbs=len(DATABASES),
         max_readers=16,
         max_spare_txns=2,
+        lib_version=0,  # LMDB 0.9, also where a later one could read the file that is there
         # The cache may be thrown away: a commit is in the page cache, and that survives us.
         sync=False,
         metasync=False,

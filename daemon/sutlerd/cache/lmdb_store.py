@@ -49,7 +49,9 @@ class LmdbStore:
         clock: Clock,
         log: EventLog,
         opener: Opener = open_place,
+        upkeep_s: float = UPKEEP_S,
     ) -> None:
+        self._upkeep_s = upkeep_s
         self._map_bytes = max(max_bytes, SMALLEST_BYTES)
         self._largest_payload_bytes = self._map_bytes // 64
         self._unix_s = clock.unix_s
@@ -192,7 +194,7 @@ class LmdbStore:
         await opening
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(UPKEEP_S):
+                async with asyncio.timeout(self._upkeep_s):
                     await self._life.wake.wait()
             self._life.wake.clear()
             await self.tend()

@@ -60,7 +60,9 @@ class LmdbTarget:
         return self._opened is not None and identity_of(self._folder) == self._opened.identity
 
     def begin(self) -> Txn:
-        return self._require().env.begin(write=True)
+        opened = self._require()
+        opened.index.begun()
+        return opened.env.begin(write=True)
 
     def seal(self, txn: Txn) -> None:
         index = self._index()
