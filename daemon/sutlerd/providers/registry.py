@@ -1,4 +1,4 @@
-"""The configured providers: which there are, which are off and why. The one table of kinds.
+"""The configured providers: which there are, which are off and why.
 
 Building is cheap and silent: nothing is imported that is heavy, nothing contacted. A provider
 that cannot be used is left out with a reason an operator can act on; the others go on.
@@ -8,52 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 
 from sutlerd.config.schema import Config, ProviderConfig
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.providers.address import Address, Proxy, parse_address, proxy_for
-from sutlerd.providers.contract import Capabilities, Provider
-from sutlerd.providers.dialect import Dialect, ModelTraits
+from sutlerd.providers.contract import Provider
 from sutlerd.providers.embedded import EmbeddedProvider
 from sutlerd.providers.endpoint import Endpoint, EndpointSettings
-from sutlerd.providers.openai_chat import OpenAIChat
-from sutlerd.providers.openai_switches import (
-    COMPATIBLE,
-    DEEPSEEK,
-    GEMINI,
-    GROQ,
-    LLAMA_CPP,
-    MISTRAL,
-    OPENAI,
-    OPENROUTER,
-    TOGETHER,
-    VLLM,
-    OpenAISwitches,
-)
-from sutlerd.providers.sdk_openai import openai_loader
+from sutlerd.providers.kinds import KINDS, Spoken, traits_function
 from sutlerd.providers.transport import Transport
 from sutlerd.providers.transport_lean import LeanTransport
 from sutlerd.providers.transport_sdk import SdkTransport
 from sutlerd.telemetry.redact import Redactor
-
-#: Servers that speak OpenAI's chat completions, each in its own way.
-OPENAI_KINDS: Mapping[str, OpenAISwitches] = {
-    "openai": OPENAI,
-    "vllm": VLLM,
-    "together": TOGETHER,
-    "groq": GROQ,
-    "llama_cpp": LLAMA_CPP,
-    "openrouter": OPENROUTER,
-    "deepseek": DEEPSEEK,
-    "mistral": MISTRAL,
-    "gemini": GEMINI,
-    "openai_compatible": COMPATIBLE,
-}
-#: Texts in one request: with base64 the largest vectors make some 20 MB, in decimals as much.
-_MAX_TEXTS = {"base64": 1024, "float": 256}
-#: Models whose traits are kept made.
-_MAX_TRAITS = 1024
 
 
 class Providers(Mapping[str, Provider]):
@@ -125,7 +91,9 @@ class _Builder:
                 log=self._log,
                 environ=self._environ,
             )
-        dialect, switches = _dialect(name, settings)
+        if settings.kind not in KINDS:
+            raise _Off(f"this build has no dialect for kind {settings.kind}")
+        spoken = KINDS[settings.kind](name, settings)
         try:
             address = parse_address(settings.base_url)
             proxy = proxy_for(address, self._environ)
@@ -141,15 +109,15 @@ class _Builder:
                 embed_models=settings.embed_models,
                 timeout_s=settings.timeout_seconds,
             ),
-            dialect=dialect,
-            transport=self._transport(settings, dialect, address, proxy),
-            traits=_traits(settings, switches),
+            dialect=spoken.dialect,
+            transport=self._transport(settings, spoken, address, proxy),
+            traits=traits_function(settings, spoken),
             clock=self._clock,
             mask=self._mask,
         )
 
     def _transport(
-        self, settings: ProviderConfig, dialect: Dialect, address: Address, proxy: Proxy | None
+        self, settings: ProviderConfig, spoken: Spoken, address: Address, proxy: Proxy | None
     ) -> Transport:
         api_key = settings.api_key.reveal() if settings.api_key is not None else None
         unset = [header.origin for header in settings.headers.values() if not header.is_set]
@@ -157,44 +125,20 @@ class _Builder:
             raise _Off(f"{unset[0]} is not set, and a header needs it")
         headers = {name: value.reveal() for name, value in settings.headers.items()}
         if settings.transport == "lean":
+            fixed = spoken.dialect.auth_headers(api_key)
             return LeanTransport(
                 address,
-                headers={**dialect.auth_headers(api_key), **headers},
+                headers={**fixed, **headers},
                 clock=self._clock,
                 proxy=proxy,
             )
+        if spoken.load_sdk is None:
+            raise _Off(f"there is no package for kind {settings.kind}: set transport: lean")
         return SdkTransport(
             address,
-            package="openai",
-            load=openai_loader(address, api_key=api_key, headers=headers, proxy=proxy),
+            package=spoken.package,
+            load=spoken.load_sdk(address, api_key=api_key, headers=headers, proxy=proxy),
             clock=self._clock,
             log=self._log,
             proxy=proxy,
         )
-
-
-def _dialect(name: str, settings: ProviderConfig) -> tuple[Dialect, OpenAISwitches]:
-    switches = OPENAI_KINDS.get(settings.kind)
-    if switches is None:
-        raise _Off(f"this build has no dialect for kind {settings.kind}")
-    return OpenAIChat(provider=name, switches=switches), switches
-
-
-def _traits(settings: ProviderConfig, switches: OpenAISwitches) -> Callable[[str], ModelTraits]:
-    """Give what is known of each model of a provider."""
-
-    @lru_cache(maxsize=_MAX_TRAITS)
-    def traits(model: str) -> ModelTraits:
-        embeds = model in settings.embed_models
-        return ModelTraits(
-            capabilities=Capabilities(
-                chat=not embeds or model in settings.models,
-                embed=embeds,
-                count_tokens_exact=switches.counts is not None,
-                context_tokens=settings.context_tokens,
-                max_embed_texts=_MAX_TEXTS[switches.embed_encoding] if embeds else None,
-                dimension=settings.dimension if embeds else None,
-            )
-        )
-
-    return traits

@@ -8,7 +8,8 @@ from sutlerd.config.schema import Config
 from sutlerd.config.schema_provider import ProviderConfig
 from sutlerd.config.secret import Secret
 from sutlerd.providers.endpoint import Endpoint
-from sutlerd.providers.registry import OPENAI_KINDS, Providers, build_providers
+from sutlerd.providers.kinds import OPENAI_KINDS
+from sutlerd.providers.registry import Providers, build_providers
 from tests.contract.harness import Events
 from tests.support.virtual_clock import VirtualClock
 

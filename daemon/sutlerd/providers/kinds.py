@@ -1,0 +1,111 @@
+"""What stands behind each kind of provider: its dialect, its package. The one table of kinds.
+
+A new kind is a new entry here, beside its preset in the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Protocol
+
+from sutlerd.config.schema import ProviderConfig
+from sutlerd.providers.address import Address, Proxy
+from sutlerd.providers.dialect import Dialect, ModelTraits
+from sutlerd.providers.model_table import traits_of
+from sutlerd.providers.openai_chat import OpenAIChat
+from sutlerd.providers.openai_switches import (
+    COMPATIBLE,
+    DEEPSEEK,
+    GEMINI,
+    GROQ,
+    LLAMA_CPP,
+    MISTRAL,
+    OPENAI,
+    OPENROUTER,
+    TOGETHER,
+    VLLM,
+    OpenAISwitches,
+)
+from sutlerd.providers.sdk import Sdk
+from sutlerd.providers.sdk_openai import openai_loader
+
+#: Texts in one request: with base64 the largest vectors make some 20 MB, in decimals as much.
+_MAX_TEXTS = {"base64": 1024, "float": 256}
+#: Models whose traits are kept made.
+_MAX_TRAITS = 1024
+
+
+class SdkLoader(Protocol):
+    """Gives what imports a package and makes its client, to be run in a thread."""
+
+    def __call__(
+        self,
+        address: Address,
+        *,
+        api_key: str | None,
+        headers: Mapping[str, str],
+        proxy: Proxy | None,
+    ) -> Callable[[], Sdk]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """How one configured provider speaks. ``package`` is that of ``load_sdk``, which is
+    ``None`` where there is none. ``exact_counts``: its server counts tokens itself."""
+
+    dialect: Dialect
+    package: str = ""
+    load_sdk: SdkLoader | None = None
+    exact_counts: bool = False
+    max_embed_texts: int | None = None
+
+
+def _openai_wire(switches: OpenAISwitches) -> Callable[[str, ProviderConfig], Spoken]:
+    def speak(name: str, _settings: ProviderConfig) -> Spoken:
+        return Spoken(
+            dialect=OpenAIChat(provider=name, switches=switches),
+            package="openai",
+            load_sdk=openai_loader,
+            exact_counts=switches.counts is not None,
+            max_embed_texts=_MAX_TEXTS[switches.embed_encoding],
+        )
+
+    return speak
+
+
+#: Servers that speak OpenAI's chat completions, each in its own way.
+OPENAI_KINDS: Mapping[str, OpenAISwitches] = {
+    "openai": OPENAI,
+    "vllm": VLLM,
+    "together": TOGETHER,
+    "groq": GROQ,
+    "llama_cpp": LLAMA_CPP,
+    "openrouter": OPENROUTER,
+    "deepseek": DEEPSEEK,
+    "mistral": MISTRAL,
+    "gemini": GEMINI,
+    "openai_compatible": COMPATIBLE,
+}
+
+#: All but the embedded model, which is a provider of its own making.
+KINDS: Mapping[str, Callable[[str, ProviderConfig], Spoken]] = {
+    kind: _openai_wire(switches) for kind, switches in OPENAI_KINDS.items()
+}
+
+
+def traits_function(settings: ProviderConfig, spoken: Spoken) -> Callable[[str], ModelTraits]:
+    """Give what tells what is known of each model of a provider."""
+
+    @lru_cache(maxsize=_MAX_TRAITS)
+    def traits(model: str) -> ModelTraits:
+        known = traits_of(settings, model)
+        capabilities = replace(
+            known.capabilities,
+            count_tokens_exact=spoken.exact_counts,
+            max_embed_texts=spoken.max_embed_texts if known.capabilities.embed else None,
+        )
+        return replace(known, capabilities=capabilities)
+
+    return traits
