@@ -13,6 +13,7 @@ from sutlerd.domain.errors import InvalidParams
 from sutlerd.providers.contract import BuiltRequest
 from sutlerd.providers.dialect import ModelTraits
 from sutlerd.providers.openai_switches import OpenAISwitches
+from sutlerd.providers.refusals import check_extra, check_word, refuse_unfit
 from sutlerd.providers.strict_schema import fits_strict
 
 #: Fields of ``extra`` that would set model, length, price or what the daemon sets itself.
@@ -50,7 +51,11 @@ _INSTRUCTIONS = ("system", "developer")
 def build_chat(
     request: ChatRequest, model: str, traits: ModelTraits, switches: OpenAISwitches
 ) -> BuiltRequest:
-    _refuse(request, traits)
+    refuse_unfit(request, model, traits)
+    effort = request.extra.get("reasoning_effort")
+    if effort is not None:
+        check_word("extra.reasoning_effort", effort, traits.efforts)
+    drops = traits.drops_at(effort)
     dropped: list[str] = []
     body: dict[str, Any] = {"model": model}
     messages = _messages(request.messages, traits, switches, dropped)
@@ -67,7 +72,7 @@ def build_chat(
     for name, (field, value) in hints.items():
         if value is None:
             continue
-        if name in traits.drops or not field:
+        if name in drops or not field:
             dropped.append(name)
         else:
             body[field] = value
@@ -96,32 +101,6 @@ def build_embed(
         body["dimensions"] = request.dimensions
     _extra(request.extra, body)
     return BuiltRequest(model=model, path="/embeddings", body=body)
-
-
-def _refuse(request: ChatRequest, traits: ModelTraits) -> None:
-    """Raise for what the model cannot honour and what changes the meaning of the answer."""
-    forced = request.function_call == "required" or isinstance(request.function_call, dict)
-    asked = {
-        "functions": ("functions", bool(request.functions)),
-        "forced_choice": ("function_call", bool(request.functions) and forced),
-        "schema": ("schema", request.schema is not None),
-        "json_mode": ("json_mode", request.json_mode),
-        "stop": ("stop", bool(request.stop)),
-        "images": ("messages", any(_has_image(message) for message in request.messages)),
-        "prefill": ("messages", request.messages[-1]["role"] == "assistant"),
-    }
-    problems = [
-        f"params.{path}: the model does not take {name.replace('_', ' ')}"
-        for name, (path, is_asked) in asked.items()
-        if is_asked and name in traits.refuses
-    ]
-    if problems:
-        raise InvalidParams(problems)
-
-
-def _has_image(message: Mapping[str, Any]) -> bool:
-    content = message.get("content")
-    return isinstance(content, list) and any(part.get("type") != "text" for part in content)
 
 
 def _messages(
@@ -177,7 +156,7 @@ def _ask_for_format(
 ) -> None:
     """Ask for JSON by the best means the server has; write into ``messages`` what it needs."""
     if request.schema is not None:
-        if switches.schema == "json_schema":
+        if switches.schema == "json_schema" and traits.native_schema:
             strict = fits_strict(request.schema)
             schema = {"name": "answer", "schema": request.schema, "strict": strict}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -190,7 +169,7 @@ def _ask_for_format(
             _instruct(messages, "Answer with JSON alone.", traits)
     else:
         return
-    if switches.schema != "instruction":
+    if switches.schema != "instruction" and traits.native_json_mode:
         body["response_format"] = {"type": "json_object"}
 
 
@@ -212,11 +191,5 @@ def _plain_text(message: Mapping[str, Any]) -> str:
 
 def _extra(extra: Mapping[str, Any], body: dict[str, Any]) -> None:
     """Add the fields that are passed through."""
-    problems = [
-        f"params.extra.{name}: is set by the daemon, not by extra"
-        for name in extra
-        if name in _RESERVED or name in body
-    ]
-    if problems:
-        raise InvalidParams(problems)
+    check_extra(extra, _RESERVED, body)
     body.update(extra)
