@@ -27,7 +27,6 @@ from pathlib import Path
 import lmdb
 import orjson
 
-from sutlerd.cache import file_check
 from sutlerd.cache.lmdb_index import DATABASES, Index, NotOurs
 from sutlerd.system.open_folder import FolderRefused, open_folder, refuse_links
 
@@ -47,6 +46,7 @@ DAMAGE = (
     lmdb.BadDbiError,
 )
 
+_CHECK = Path(__file__).with_name("file_check.py")
 _CHECK_LIMIT_S = 120.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -147,7 +147,7 @@ def _reason_against(folder: Path) -> str | None:
         return None
     # By path, so that it needs neither this package's place nor its environment; -P keeps its
     # own folder out of the modules' path.
-    order = [sys.executable, "-P", file_check.__file__, str(folder)]
+    order = [sys.executable, "-P", str(_CHECK), str(folder)]
     try:
         found = subprocess.run(
             order,
