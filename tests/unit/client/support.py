@@ -23,10 +23,13 @@ try:
     from pytest import mark
 
     fault = mark.fault
+    filterwarnings = mark.filterwarnings
 except ImportError:
 
     def fault(number):
         return lambda test: test
+
+    filterwarnings = fault
 
 
 #: Long enough for a loaded machine; nothing waits for it unless a test fails.

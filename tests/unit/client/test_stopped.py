@@ -141,14 +141,14 @@ class StoppedDaemon(Case):
     @fault("C15")
     def test_signals_that_are_handled_do_not_end_the_waiting(self):
         process = self.full()
-        before = signal.signal(signal.SIGALRM, lambda *_: None)
-        self.addCleanup(signal.signal, signal.SIGALRM, before)
-        self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
-        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        before = signal.signal(signal.SIGUSR1, lambda *_: None)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
         client = self.client()
 
         def work():
-            time.sleep(0.3)
+            for _ in range(15):
+                time.sleep(0.02)
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
             process.send_signal(signal.SIGCONT)
 
         thread = threading.Thread(target=work)
