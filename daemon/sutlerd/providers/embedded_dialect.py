@@ -20,8 +20,7 @@ from sutlerd.providers.openai_chat import OpenAIChat
 from sutlerd.providers.openai_switches import LLAMA_CPP
 from sutlerd.providers.transport import Response
 
-#: Texts in one request: their vectors come all at once, and nothing frees the slots of a
-#: request that nobody waits for any more.
+#: Texts in one attempt. They are embedded one after the other, and all again if one fails.
 MAX_EMBED_TEXTS = 32
 
 #: Sampling and nothing else: further fields of the server choose slots, lengths and files.

@@ -85,6 +85,8 @@ def _be_first_to_go() -> None:
 def _serve(settings: dict[str, Any]) -> Any:
     """Load the weights and start serving; raises RuntimeError, with llama.cpp's reasons on
     standard error, or ImportError."""
+    # A failed assertion shall end the process, not call a debugger first.
+    os.environ["GGML_NO_BACKTRACE"] = "1"
     import xllamacpp  # type: ignore[import-untyped]  # it has no types
 
     params = xllamacpp.CommonParams()
@@ -103,7 +105,7 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.n_parallel = settings["slots"]
     params.n_ctx = settings["slots"] * settings["context_tokens"]
     params.fit_params = False
-    params.n_batch = params.n_ubatch = min(settings["context_tokens"], MAX_BATCH_TOKENS)
+    params.n_batch = params.n_ubatch = _batch_tokens(settings["context_tokens"], settings["slots"])
     params.cpuparams.n_threads = settings["threads"]
     params.cpuparams_batch.n_threads = settings["threads"]
 
@@ -117,6 +119,12 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.embedding = True
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     return xllamacpp.Server(params)
+
+
+def _batch_tokens(context_tokens: int, slots: int) -> int:
+    """Give the size of a batch: a multiple of the slots, or mean pooling ends the process."""
+    wanted = min(context_tokens, MAX_BATCH_TOKENS)
+    return -(-wanted // slots) * slots
 
 
 if __name__ == "__main__":

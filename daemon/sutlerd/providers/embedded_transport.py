@@ -21,6 +21,8 @@ from sutlerd.system.supervision import ChildUnavailable, Supervisor
 
 #: What is answered without computing needs no slot.
 _SLOTLESS_PATHS = frozenset({"/chat/completions/input_tokens", "/../tokenize"})
+#: What must not be computed together with another of its kind (see ``EmbeddedProvider.embed``).
+_ONE_AT_A_TIME_PATH = "/embeddings"
 #: Kinds of failure that a dying process causes, and how soon its death is known then.
 _CUT_OFF = frozenset({"connect", "reset", "cut"})
 _DEATH_NOTICE_S = 0.5
@@ -35,6 +37,7 @@ class EmbeddedTransport:
     ) -> None:
         self._supervisor = supervisor
         self._slots = asyncio.Semaphore(slots)
+        self._embedding = asyncio.Lock()
         self._attempt_s = attempt_s
         self._clock = clock
         self._running: Running | None = None
@@ -101,6 +104,8 @@ class EmbeddedTransport:
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(timeout_s):
+                    if request.path == _ONE_AT_A_TIME_PATH:
+                        await stack.enter_async_context(self._embedding)
                     if request.path not in _SLOTLESS_PATHS:
                         await stack.enter_async_context(self._slots)
                     waits_for = "is not running"
