@@ -36,11 +36,11 @@ class State(Enum):
 
 
 class Connection(asyncio.Protocol):
-    """``labels`` is what ``hello`` claimed; it labels calls and allows nothing."""
+    """``labels`` is what ``hello`` claimed; it labels calls and allows nothing. ``line_bytes``
+    is the length of the line that is being worked on."""
 
     __slots__ = (
         "_backlog",
-        "_line_bytes",
         "_owed_chunk_bytes",
         "_owed_paused",
         "_progress",
@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
         "caller",
         "hub",
         "labels",
+        "line_bytes",
         "loop",
         "pending",
         "scope",
@@ -72,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._written_bytes = 0
         self._splitter = LineSplitter(max_line_bytes=hub.limits.line_bytes)
         self._backlog: deque[bytes] = deque()
-        self._line_bytes = 0
+        self.line_bytes = 0
         self._owed_chunk_bytes = 0
         self._owed_paused = False
         self._reading_paused = False
@@ -136,8 +137,8 @@ class Connection(asyncio.Protocol):
 
     def begins(self, pending: Pending) -> None:
         """Take up a request that does not end at once. Raises ``Overloaded``."""
-        pending.line_bytes = self._line_bytes
-        self.hub.call_opened(self.caller, self._line_bytes)
+        pending.line_bytes = self.line_bytes
+        self.hub.call_opened(self.caller, self.line_bytes)
         self.pending[self._place(pending)] = pending
 
     def ended(self, pending: Pending, line: bytes | None) -> None:
@@ -299,7 +300,7 @@ class Connection(asyncio.Protocol):
             self.hub.tally.failed(bad.error.type)
             self.send(error_line(bad.id, bad.error))
             return
-        self._line_bytes = len(line)
+        self.line_bytes = len(line)
         dispatch(self, request)
 
     def _is_full(self) -> bool:

@@ -17,6 +17,7 @@ from sutlerd.domain.errors import (
     MethodNotFound,
     ShuttingDown,
 )
+from sutlerd.pipeline.hits import MAX_PARAMS_BYTES
 from sutlerd.pipeline.params import nearest, parse
 from sutlerd.pipeline.result import Answer, compose
 from sutlerd.server.methods import METHODS, REPLY_METHODS, Method
@@ -54,6 +55,8 @@ def dispatch(connection: Connection, request: Request) -> None:
 
 def _answer_hit(connection: Connection, request: Request) -> bool:
     """Answer from the store what was asked before in the same words."""
+    if connection.line_bytes > MAX_PARAMS_BYTES:
+        return False  # too long to be remembered, and to be compared for nothing
     hub = connection.hub
     started_s = hub.clock.monotonic_s()
     params = request.params
@@ -107,7 +110,8 @@ def _begin_reply(connection: Connection, request: Request) -> None:
         return
     if flight is not None:
         pending.follows(flight, connection.loop, now_s=now_s)
-    if resolved.call.cacheable and resolved.call.cache_mode.reads:
+    short = connection.line_bytes <= MAX_PARAMS_BYTES
+    if short and resolved.call.cacheable and resolved.call.cache_mode.reads:
         hub.hit_path.learn(connection.scope, request.method, request.params, resolved.key)
 
 
