@@ -146,6 +146,45 @@ async def test_damage_that_shows_only_in_use_has_the_cache_made_anew_at_once(
         assert (tmp_path / "data.mdb.unusable").exists()
 
 
+@pytest.mark.fault("S1")
+async def test_a_map_too_full_even_to_evict_is_made_anew(
+    tmp_path: Path, clock: VirtualClock, log: EventList
+) -> None:
+    faults = Faults()
+    async with open_store(tmp_path, clock=clock, log=log, opener=faults.open) as store:
+        put(store, 1)
+        await store.flush()
+        faults.committing = lmdb.MapFullError("mdb_txn_commit")
+        put(store, 2)
+        await settle(store)
+        faults.committing = None
+        await store.tend()
+        put(store, 3)
+        await settle(store)
+        assert found(store, range(5)) == [3]
+        assert "too full" in str(log.named("cache_made_anew")[0]["reason"])
+
+
+@pytest.mark.fault("S1")
+@pytest.mark.fault("S3")
+async def test_a_full_map_on_a_disk_that_fails_is_left_alone(
+    tmp_path: Path, clock: VirtualClock, log: EventList
+) -> None:
+    faults = Faults()
+
+    def full_and_then_failing(txn: object) -> None:
+        faults.beginning = lmdb.Error("mdb_txn_begin", errno.EIO)
+        raise lmdb.MapFullError("mdb_put")
+
+    async with open_store(tmp_path, clock=clock, log=log, opener=faults.open) as store:
+        put(store, 1)
+        await store.flush()
+        store._writer.submit(full_and_then_failing)
+        await settle(store)
+        assert found(store, range(3)) == [1]
+        assert log.names() == ["cache_out_of_order"]
+
+
 @pytest.mark.fault("S3")
 async def test_a_disk_that_hangs_holds_up_neither_hits_nor_puts_nor_the_end(
     tmp_path: Path, clock: VirtualClock, log: EventList

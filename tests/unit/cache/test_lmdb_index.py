@@ -257,6 +257,33 @@ def test_entries_whose_rows_are_damaged_cost_misses_and_never_the_bound(
         assert txn.get(b"%032d" % 1399) == b"x" * 3000
 
 
+def test_entries_that_lost_their_place_in_line_do_not_keep_it_over_its_bound(
+    opened: tuple[lmdb.Environment, Index],
+) -> None:
+    env, index = opened
+    with env.begin(write=True) as txn:
+        for number in range(190):
+            index.put(txn, b"%032d" % number, b"x" * 3000, "uid:1", 1e10, number)
+        txn.drop(env.open_db(b"recency", txn=txn), delete=False)
+        assert index.keep_within_bound(txn, no_hits)
+        index.scopes.seal(txn)
+        index.put(txn, KEYS[0], b"record", "uid:1", 1e10, 1000)
+        index.scopes.seal(txn)
+    with env.begin(index.entries) as txn:
+        assert [key for key, _ in txn.cursor()] == [KEYS[0]]
+    assert index.scopes.sum_of(None) == (1, len(b"record"))
+
+
+@pytest.mark.fault("S7")
+@pytest.mark.parametrize("newest", [b"\xff" * 8, b"short", b"longer than a tick"])
+def test_a_senseless_newest_tick_is_not_counted_on_from(tmp_path: Path, newest: bytes) -> None:
+    env, index = open_index(tmp_path)
+    with env, env.begin(write=True) as txn:
+        txn.put(b"\xff" + newest, KEYS[0], db=env.open_db(b"recency", txn=txn))
+        with pytest.raises(NotOurs):
+            index.start(txn)
+
+
 @pytest.mark.fault("S14")
 @pytest.mark.parametrize("layout", [b"0", b"2", b""])
 def test_rows_of_another_layout_are_not_read(tmp_path: Path, layout: bytes) -> None:
