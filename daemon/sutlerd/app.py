@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from sutlerd import __version__
+from sutlerd.admission.gate import Gate
 from sutlerd.cache.contract import SecondTier, Store
 from sutlerd.cache.lmdb_store import LmdbStore
 from sutlerd.cache.memory_store import MemoryStore
@@ -27,6 +28,7 @@ from sutlerd.pipeline.idempotency import RequestLog
 from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.route import Router
 from sutlerd.pipeline.serve import Pipeline
+from sutlerd.pipeline.turnstile import Turnstile
 from sutlerd.providers.registry import Providers, build_providers
 from sutlerd.server.hub import Hub
 from sutlerd.server.services import Services
@@ -41,6 +43,7 @@ class App:
     """A daemon ready to be given connections."""
 
     hub: Hub
+    gate: Gate
     store: Store
     tasks: Tasks
     providers: Providers
@@ -70,6 +73,7 @@ async def build(
     ground = _ground(config, providers, store, second_tier, tasks, clock, log)
     return App(
         hub=_hub(ground, connection_limit),
+        gate=ground.gate,
         store=store,
         tasks=tasks,
         providers=providers,
@@ -87,6 +91,7 @@ class _Ground:
     tasks: Tasks
     router: Router
     resolver: Resolver
+    gate: Gate
     attempts: Attempts
     costs: Costs
     clock: Clock
@@ -113,8 +118,11 @@ def _ground(
         aliases=dict(llm.aliases),
     )
     instance = os.urandom(_INSTANCE_BYTES).hex()
+    turnstile = Turnstile(llm=llm, clock=clock)
     attempts = Attempts(
         providers=providers,
+        turnstile=turnstile,
+        queue_timeout_s=llm.queue_timeout_s,
         clock=clock,
         max_retries=llm.max_retries,
         max_timeout_s=llm.max_timeout_s,
@@ -127,6 +135,7 @@ def _ground(
         tasks=tasks,
         router=router,
         resolver=Resolver(llm=llm, router=router, providers=providers, instance=instance),
+        gate=turnstile.gate,
         attempts=attempts,
         costs=Costs(free=frozenset(name for name in providers if llm.providers[name].local)),
         clock=clock,
@@ -201,6 +210,7 @@ def _services(ground: _Ground, hit_path: HitPath) -> Services:
         hit_path=hit_path,
         embeddings=embeddings,
         counting=counting,
+        gate=ground.gate,
         tasks=ground.tasks,
         clock=ground.clock,
     )

@@ -15,7 +15,7 @@ class Bucket:
     ``level`` is what it starts with; full where it is not said.
     """
 
-    __slots__ = ("_closed_until_s", "_level", "_seen_s", "capacity", "per_s")
+    __slots__ = ("_level", "_seen_s", "capacity", "per_s")
 
     def __init__(
         self, *, per_s: float, capacity: float, now_s: float, level: float | None = None
@@ -26,7 +26,6 @@ class Bucket:
         self.capacity = capacity
         self._level = capacity if level is None else min(level, capacity)
         self._seen_s = now_s
-        self._closed_until_s = -math.inf
 
     def level(self, now_s: float) -> float:
         """Give what is in it now, below zero where more was used than it held."""
@@ -44,8 +43,7 @@ class Bucket:
         if need > self.capacity:
             return math.inf
         missing = need - self.level(now_s)
-        refilled_s = missing / self.per_s if missing > 0 else 0.0
-        return max(refilled_s, self._closed_until_s - now_s, 0.0)
+        return missing / self.per_s if missing > 0 else 0.0
 
     def take(self, amount: float, now_s: float) -> None:
         """Take, below zero if need be."""
@@ -53,10 +51,6 @@ class Bucket:
 
     def give_back(self, amount: float, now_s: float) -> None:
         self._level = min(self.capacity, self.level(now_s) + amount)
-
-    def close_until(self, until_s: float) -> None:
-        """Grant nothing before this time, whatever the level; never shortens an earlier one."""
-        self._closed_until_s = max(self._closed_until_s, until_s)
 
     def lower_to(self, remaining: float, now_s: float) -> None:
         """Believe somebody who knows better that there is less in it than we thought."""

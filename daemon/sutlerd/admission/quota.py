@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sutlerd.admission.bucket import Bucket
 
 IN_FLIGHT = "calls_in_flight"
+CLOSED = "closed_by_provider"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Quota:
         self.buckets = dict(buckets)
         self.max_in_flight = max_in_flight
         self.in_flight = 0
+        self._closed_until_s = -math.inf
 
     def shortage(self, need: Mapping[str, float], now_s: float) -> Shortage | None:
         """Give what stands in the way of a call now, or ``None``.
@@ -41,6 +43,9 @@ class Quota:
         again when one has ended.
         """
         worst: Shortage | None = None
+        closed_s = self._closed_until_s - now_s
+        if closed_s > 0:
+            worst = Shortage(CLOSED, closed_s, 0.0, 0.0)
         for name, bucket in self.buckets.items():
             amount = need.get(name, 0.0)
             wait_s = bucket.wait_s(amount, now_s)
@@ -80,9 +85,8 @@ class Quota:
                     bucket.take(-unused, now_s)
 
     def close_until(self, until_s: float) -> None:
-        """Grant nothing before this time: the provider said so."""
-        for bucket in self.buckets.values():
-            bucket.close_until(until_s)
+        """Grant nothing before this time: the provider said so. Shortens no earlier word."""
+        self._closed_until_s = max(self._closed_until_s, until_s)
 
     def weight(self, need: Mapping[str, float]) -> float:
         """Give the seconds of this quota that a call takes up, by the bucket it strains most.

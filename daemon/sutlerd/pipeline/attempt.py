@@ -22,10 +22,13 @@ from sutlerd.domain.errors import (
     RateLimited,
 )
 from sutlerd.domain.ports import Clock
-from sutlerd.pipeline.retry import Again, Effort, NextRoute
+from sutlerd.domain.usage import Usage
+from sutlerd.pipeline.places import Asker
+from sutlerd.pipeline.retry import Again, Decision, Effort, NextRoute
+from sutlerd.pipeline.turnstile import Passed, Turnstile
 from sutlerd.providers.contract import AttemptFailed, BuiltRequest, Provider, Verdict
 
-T = TypeVar("T")
+T = TypeVar("T", bound="Used")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -41,6 +44,13 @@ class Journey(Protocol[T_co]):
     """What is to be answered along a chain; a chat flight or a batch of texts."""
 
     @property
+    def asker(self) -> Asker:
+        """Tell for whom the journey is made: who opened it."""
+
+    @property
+    def max_tokens_out(self) -> int: ...
+
+    @property
     def was_heard(self) -> bool:
         """Whether a caller was given a piece: from then on nothing is tried again."""
 
@@ -53,6 +63,13 @@ class Journey(Protocol[T_co]):
         """Make one attempt. Raises ``AttemptFailed``."""
 
 
+class Used(Protocol):
+    """What an attempt brings says what it used."""
+
+    @property
+    def usage(self) -> Usage: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived(Generic[T]):
     """What the last attempt brought, who brought it, and all that were made."""
@@ -60,6 +77,8 @@ class Arrived(Generic[T]):
     brought: T
     leg: Leg
     attempts: list[dict[str, Any]]
+    queued_s: float
+    bucket: str | None
 
 
 class Attempts:
@@ -69,12 +88,16 @@ class Attempts:
         self,
         *,
         providers: Mapping[str, Provider],
+        turnstile: Turnstile,
+        queue_timeout_s: float,
         clock: Clock,
         max_retries: int,
         max_timeout_s: float,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._providers = providers
+        self._turnstile = turnstile
+        self._queue_timeout_s = queue_timeout_s
         self._clock = clock
         self._max_retries = max_retries
         self._max_timeout_s = max_timeout_s
@@ -86,36 +109,70 @@ class Attempts:
         leg = journey.leg(ahead.pop(0))
         effort = Effort(attempts_left=self._max_retries + 1, routes_left=len(ahead))
         told: list[dict[str, Any]] = []
+        queued_s, bucket = 0.0, None
         while True:
             effort.starts()
             started_s = self._clock.monotonic_s()
+            ends: CallError
             try:
-                # Callers that leave end the journey: no caller's time bounds an attempt.
-                brought = await journey.once(
-                    self._providers[leg.route.provider],
-                    leg,
-                    deadline_s=started_s + self._max_timeout_s,
-                )
+                passed = await self._admitted(journey, leg, started_s)
+                queued_s += passed.permit.queued_s
+                bucket = passed.permit.bucket or bucket
+                started_s = self._clock.monotonic_s()
+                brought = await self._once(journey, leg, passed, started_s)
+            except RateLimited as refused:
+                # Not asked at all: the wait would be longer than the caller's time.
+                told.append(_told(leg.route, refused.type, 0.0))
+                ends = refused
+                decision: Decision = NextRoute()
             except AttemptFailed as failure:
-                told.append(_told(leg.route, failure.kind, self._clock.monotonic_s() - started_s))
+                now_s = self._clock.monotonic_s()
+                told.append(_told(leg.route, failure.kind, now_s - started_s))
+                ends = _error(failure, leg.route, told)
                 decision = effort.after(
                     failure,
                     was_heard=journey.was_heard,
                     time_left_s=journey.time_left_s(),
                     chance=self._chance(),
                 )
-                if isinstance(decision, Again):
-                    await asyncio.sleep(decision.delay_s)
-                elif not isinstance(decision, NextRoute):
-                    raise _error(failure, leg.route, told) from None
-                else:
-                    onward = _next_leg(journey, ahead, effort, told)
-                    if onward is None:
-                        raise _error(failure, leg.route, told) from None
-                    leg = onward
             else:
                 told.append(_told(leg.route, "ok", self._clock.monotonic_s() - started_s))
-                return Arrived(brought=brought, leg=leg, attempts=told)
+                return Arrived(
+                    brought=brought, leg=leg, attempts=told, queued_s=queued_s, bucket=bucket
+                )
+            if isinstance(decision, Again):
+                await asyncio.sleep(decision.delay_s)
+                continue
+            onward = None
+            if isinstance(decision, NextRoute):
+                onward = _next_leg(journey, ahead, effort, told)
+            if onward is None:
+                raise ends
+            leg = onward
+
+    async def _admitted(self, journey: Journey[T], leg: Leg, now_s: float) -> Passed:
+        return await self._turnstile.admit(
+            journey.asker,
+            leg.route,
+            leg.built,
+            max_tokens_out=journey.max_tokens_out,
+            wait_until_s=now_s + min(journey.time_left_s(), self._queue_timeout_s),
+        )
+
+    async def _once(self, journey: Journey[T], leg: Leg, passed: Passed, now_s: float) -> T:
+        """Make one attempt under its permit, and end the permit whatever happens."""
+        provider = self._providers[leg.route.provider]
+        try:
+            # Callers that leave end the journey: no caller's time bounds an attempt.
+            brought = await journey.once(provider, leg, deadline_s=now_s + self._max_timeout_s)
+        except AttemptFailed as failure:
+            self._turnstile.failed(passed, failure, chance=self._chance())
+            raise
+        except BaseException:
+            self._turnstile.abandoned(passed)
+            raise
+        self._turnstile.succeeded(passed, brought.usage, provider.limits_seen(leg.built.model))
+        return brought
 
 
 def _next_leg(

@@ -9,6 +9,7 @@ from sutlerd.domain.ports import Clock
 from sutlerd.domain.reply import Delta, Reply
 from sutlerd.pipeline.attempt import Leg
 from sutlerd.pipeline.coalesce import Flight
+from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.resolve import Resolved
 from sutlerd.pipeline.result import encode_pieces
 from sutlerd.providers.contract import Provider
@@ -24,6 +25,16 @@ class ChatJourney:
         self._resolved = resolved
         self._providers = providers
         self._clock = clock
+
+    @property
+    def asker(self) -> Asker:
+        call = self._resolved.call
+        return Asker(caller=call.caller, lane=call.lane)
+
+    @property
+    def max_tokens_out(self) -> int:
+        request = self._resolved.call.request
+        return request.max_tokens if isinstance(request, ChatRequest) else 0
 
     @property
     def was_heard(self) -> bool:

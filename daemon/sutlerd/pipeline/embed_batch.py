@@ -12,6 +12,7 @@ from sutlerd.domain.ports import Clock
 from sutlerd.domain.reply import Embedded
 from sutlerd.pipeline.attempt import Leg
 from sutlerd.pipeline.embed_result import Vector
+from sutlerd.pipeline.places import Asker
 from sutlerd.providers.contract import Provider
 
 
@@ -36,8 +37,13 @@ class Batch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchJourney:
     batch: Batch
+    asker: Asker
     providers: Mapping[str, Provider]
     clock: Clock
+
+    @property
+    def max_tokens_out(self) -> int:
+        return 0
 
     @property
     def was_heard(self) -> bool:

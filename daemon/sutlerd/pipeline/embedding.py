@@ -23,6 +23,7 @@ from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.embed_batch import Batch, BatchJourney
 from sutlerd.pipeline.embed_result import Vector, check_texts, compose_vectors
 from sutlerd.pipeline.params import EmbedParams
+from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.route import Router
 from sutlerd.providers.contract import Provider
@@ -169,11 +170,12 @@ class Embeddings:
             opened.append(batch)
             if shares:
                 self._under_way.update(dict.fromkeys(batch.texts, batch))
+            asker = Asker(caller=caller, lane=params.lane)
             store = _Storing(
                 scope=self._resolver.tenant(caller),
                 ttl_s=self._resolver.ttl_s(params.cache_ttl_s) if mode.writes else 0.0,
             )
-            batch.task = self._spawn(self._buy(batch, route, store, caller), "embed")
+            batch.task = self._spawn(self._buy(batch, route, store, asker), "embed")
         return [*joined, *opened]
 
     async def _wait(self, batches: Sequence[Batch], deadline_s: float) -> dict[bytes, Vector]:
@@ -199,8 +201,11 @@ class Embeddings:
                         batch.task.cancel()
         return vectors
 
-    async def _buy(self, batch: Batch, route: Route, store: _Storing, caller: Caller) -> None:
-        journey = BatchJourney(batch=batch, providers=self._providers, clock=self._clock)
+    async def _buy(self, batch: Batch, route: Route, store: _Storing, asker: Asker) -> None:
+        caller = asker.caller
+        journey = BatchJourney(
+            batch=batch, asker=asker, providers=self._providers, clock=self._clock
+        )
         try:
             arrived = await self._attempts.travel([route], journey)
         except CallError as error:

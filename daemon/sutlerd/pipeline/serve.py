@@ -202,8 +202,8 @@ class Pipeline:
             cached=False,
             cost_nanousd=cost_nanousd,
             trace={
-                "queued_ms": 0.0,
-                "bucket": None,
+                "queued_ms": round(arrived.queued_s * 1000, 3),
+                "bucket": arrived.bucket,
                 "attempts": arrived.attempts,
                 "dropped": list(arrived.leg.built.dropped),
                 **_raw_finish(arrived.brought),

@@ -129,7 +129,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCount:
-    """``method`` says how it was counted, e.g. ``provider``, ``tiktoken:o200k_base``, ``estimate``."""
+    """``method`` says how it was counted: ``provider``, ``tiktoken:o200k_base``, ``estimate``."""
 
     tokens: int
     exact: bool
@@ -177,6 +177,9 @@ class Provider(Protocol):
         self, asked: str | Sequence[dict[str, Any]], model: str, *, deadline_s: float
     ) -> TokenCount:
         """Count a bare text, or the whole prompt that messages become."""
+
+    def limits_seen(self, model: str) -> RateLimitView | None:
+        """Give the shared limits as the last reply for this model told them."""
 
     def health(self) -> dict[str, Any]:
         """Tell what ``status`` shows of this endpoint; never a secret."""

@@ -104,6 +104,10 @@ def status(services: Services, session: Session, params: NoParams) -> dict[str, 
     return services.status(session.caller)
 
 
+def queue(services: Services, session: Session, params: NoParams) -> dict[str, Any]:
+    return {"waiting": services.queue(session.caller)}
+
+
 async def cache_stats(services: Services, session: Session, params: CacheParams) -> dict[str, Any]:
     scope = _cache_scope(session, params)
     await services.flush_cache()
@@ -140,6 +144,7 @@ METHODS: dict[str, Method] = {
     "cancel": Method(params=CancelParams, run=cancel),
     "models": Method(params=NoParams, run=models),
     "status": Method(params=NoParams, run=status),
+    "queue": Method(params=NoParams, run=queue),
     "cache.stats": Method(params=CacheParams, run=cache_stats),
     "cache.clear": Method(params=CacheParams, run=cache_clear),
     "embed": Method(params=EmbedParams, run=embed, costs=True),

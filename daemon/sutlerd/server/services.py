@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sutlerd.admission.gate import Gate
 from sutlerd.cache.contract import SecondTier, Store, StoreUnavailable
 from sutlerd.config.schema import LimitsConfig
 from sutlerd.domain.caller import Caller
@@ -48,6 +49,7 @@ class Services:
         hit_path: HitPath,
         embeddings: Embeddings,
         counting: Counting,
+        gate: Gate,
         tasks: Tasks,
         clock: Clock,
     ) -> None:
@@ -62,6 +64,7 @@ class Services:
         self._store = store
         self._second_tier = second_tier
         self._hit_path = hit_path
+        self._gate = gate
         self._tasks = tasks
         self._clock = clock
         self._started_s = clock.monotonic_s()
@@ -103,11 +106,26 @@ class Services:
                 **{name: {"state": "off", "why": why} for name, why in self._off.items()},
             },
             "cache": self.cache_stats(None if caller.may_operate else f"uid:{caller.uid}"),
+            "queue": self._queue_by_lane(),
+            "buckets": self._gate.levels(),
             "buffered_bytes": hub.buffered_bytes,
             "clients_cut": tally.cut_slow,
             "connections_refused": tally.refused_connections,
             "process": self._process() if caller.may_operate else None,
         }
+
+    def queue(self, caller: Caller) -> list[dict[str, Any]]:
+        """Tell who waits for what and since when; operators see everyone."""
+        rows = self._gate.who_waits()
+        return rows if caller.may_operate else [row for row in rows if row["uid"] == caller.uid]
+
+    def _queue_by_lane(self) -> dict[str, dict[str, float]]:
+        lanes: dict[str, dict[str, float]] = {}
+        for row in self._gate.who_waits():
+            lane = lanes.setdefault(row["lane"], {"waiting": 0, "oldest_s": 0.0})
+            lane["waiting"] += 1
+            lane["oldest_s"] = max(lane["oldest_s"], row["waited_s"])
+        return lanes
 
     def _process(self) -> dict[str, Any]:
         """Tell what is in use inside; when all is quiet, it is what it was before."""

@@ -94,12 +94,18 @@ def test_calls_in_flight_have_a_limit_of_their_own() -> None:
     assert quota.shortage({}, 0.0) is None
 
 
-def test_a_closed_bucket_grants_nothing_until_the_time_it_was_told() -> None:
-    bucket = Bucket(per_s=100.0, capacity=100.0, now_s=0.0)
-    bucket.close_until(107.0)
-    bucket.close_until(9.0)
-    assert bucket.wait_s(1.0, 0.0) == 107.0
-    assert bucket.wait_s(1.0, 107.0) == 0.0
+@pytest.mark.fault("P1")
+@pytest.mark.parametrize("buckets", [{}, {"tokens": Bucket(per_s=9.0, capacity=9.0, now_s=0.0)}])
+def test_a_closed_quota_grants_nothing_until_the_time_it_was_told(
+    buckets: dict[str, Bucket],
+) -> None:
+    quota = Quota(buckets)
+    quota.close_until(107.0)
+    quota.close_until(9.0)
+    shortage = quota.shortage({"tokens": 1.0}, 0.0)
+    assert shortage is not None
+    assert shortage.wait_s == 107.0
+    assert quota.shortage({"tokens": 1.0}, 107.0) is None
 
 
 @pytest.mark.fault("O4")

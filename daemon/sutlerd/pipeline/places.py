@@ -1,0 +1,78 @@
+"""Where an attempt stands among all that wait: the path of the fair queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sutlerd.admission.fair_queue import Step
+from sutlerd.config.schema_llm import FairnessConfig
+from sutlerd.domain.caller import Caller
+from sutlerd.system.access import gid_of, uid_of
+from sutlerd.system.exits import CannotStart, Exit
+
+#: Weights of a caller's own lanes: an urgent call goes first, and nothing starves.
+LANE_WEIGHTS = {"interactive": 16.0, "normal": 4.0, "background": 1.0}
+_WHOLE_PCT = 100.0
+_LEAST_ORDINARY_PCT = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Whose attempt it is; ``caller`` is one object a connection."""
+
+    caller: Caller
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grant:
+    """Who may use a lane ahead of other users' calls, and its share in percent."""
+
+    uids: frozenset[int]
+    gids: frozenset[int]
+    reserved_pct: float
+
+
+class Places:
+    """Fair between uids first, then a uid's lanes by weight, its jobs, its connections.
+
+    Lanes reach across uids only for those whom the operator granted one: they stand in a class
+    of their own, with a reserved share. Raises ``CannotStart`` for users nobody knows.
+    """
+
+    def __init__(self, fairness: FairnessConfig) -> None:
+        try:
+            self._weights = {uid_of(user): weight for user, weight in fairness.weights.items()}
+            self._grants: dict[str, _Grant] = {
+                lane: _Grant(
+                    uids=frozenset(uid_of(user) for user in grant.users),
+                    gids=frozenset(gid_of(group) for group in grant.groups),
+                    reserved_pct=grant.reserved_pct,
+                )
+                for lane, grant in fairness.lanes.items()
+            }
+        except KeyError as error:
+            raise CannotStart(
+                Exit.CONFIGURATION, f"llm.fairness: nobody is called {error}"
+            ) from None
+        reserved_pct = sum(grant.reserved_pct for grant in self._grants.values())
+        self._ordinary = Step("ordinary", max(_WHOLE_PCT - reserved_pct, _LEAST_ORDINARY_PCT))
+
+    def of(self, asker: Asker) -> tuple[Step, ...]:
+        caller = asker.caller
+        return (
+            self._class(asker),
+            Step(caller.uid, self._weights.get(caller.uid, 1.0)),
+            Step(asker.lane, LANE_WEIGHTS[asker.lane]),
+            Step(caller.job),
+            Step(id(caller)),
+        )
+
+    def _class(self, asker: Asker) -> Step:
+        grant = self._grants.get(asker.lane)
+        if grant is None or not grant.reserved_pct:
+            return self._ordinary
+        caller = asker.caller
+        if caller.uid in grant.uids or not grant.gids.isdisjoint(caller.groups | {caller.gid}):
+            return Step(asker.lane, grant.reserved_pct)
+        return self._ordinary
