@@ -35,6 +35,7 @@ COMMANDS = (
     cli_embed.COUNT_TOKENS,
     cli_show.MODELS,
     cli_show.STATUS,
+    cli_show.QUEUE,
     cli_show.CACHE,
     cli_show.PING,
     cli_raw.RAW,

@@ -1,4 +1,4 @@
-"""``sutler status``, ``models``, ``ping`` and ``cache``: what the daemon says about itself."""
+"""``sutler status``, ``queue``, ``models``, ``ping`` and ``cache``: what the daemon says about itself."""
 
 from __future__ import annotations
 
@@ -60,6 +60,21 @@ def run_models(args: argparse.Namespace, term: Terminal) -> int:
     first = ["id", "provider", "default", "available"]
     others = [name for row in models for name in row if name not in first]
     lines = table(models, first + list(dict.fromkeys(others)))
+    term.raw_line(term.styled(lines[0], "bold"))
+    for line in lines[1:]:
+        term.line(line)
+    return OK
+
+
+def run_queue(args: argparse.Namespace, term: Terminal) -> int:
+    result = _call(args, "queue", {})
+    if args.json:
+        term.json(result)
+        return OK
+    if not result["waiting"]:
+        term.say("sutler: nobody waits")
+        return OK
+    lines = table(result["waiting"])
     term.raw_line(term.styled(lines[0], "bold"))
     for line in lines[1:]:
         term.line(line)
@@ -129,6 +144,15 @@ Exits with 0 if a daemon answers and with 3 if there is none, so that a script c
   until sutler ping; do sleep 1; done
 """
 
+_QUEUE_DETAILS = """\
+A call waits when a limit is reached: bucket says which. Only your own calls,
+unless you operate the daemon.
+
+examples:
+  sutler queue
+  watch -n 1 sutler queue
+"""
+
 _CACHE_DETAILS = """\
 Only what you stored yourself, unless you operate the daemon.
 
@@ -139,6 +163,9 @@ examples:
 
 STATUS = Command(
     "status", "", "show what the daemon is doing", _STATUS_DETAILS, _quick_arguments, run_status
+)
+QUEUE = Command(
+    "queue", "", "show who waits, for what, since when", _QUEUE_DETAILS, _quick_arguments, run_queue
 )
 MODELS = Command("models", "", "list the models", _MODELS_DETAILS, _quick_arguments, run_models)
 PING = Command(

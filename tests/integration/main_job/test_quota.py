@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -125,6 +127,14 @@ def test_who_waits_in_the_queue_is_told_at_once_when_the_daemon_stops(
         while not daemon.result("queue")["waiting"]:
             assert time.monotonic() < until_s
             time.sleep(0.01)
+        shown = subprocess.run(
+            [sys.executable, "-m", "sutler", "--socket", str(daemon.socket), "queue"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        assert "requests" in shown
+        assert "normal" in shown
         assert daemon.stop() == 0
         waiting.join()
     (answer,) = told
