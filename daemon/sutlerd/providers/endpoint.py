@@ -23,10 +23,12 @@ from sutlerd.providers.contract import (
     RateLimitView,
     TokenCount,
 )
+from sutlerd.providers.counting import LocalCounter
 from sutlerd.providers.dialect import Dialect, ModelTraits
 from sutlerd.providers.endpoint_stream import AttemptStream
 from sutlerd.providers.estimate import estimate_tokens
-from sutlerd.providers.failures import not_sent
+from sutlerd.providers.failures import bad_body, not_sent
+from sutlerd.providers.model_list import read_model_list
 from sutlerd.providers.tally import Tally
 from sutlerd.providers.transport import Request, Response, Transport
 
@@ -42,7 +44,9 @@ _Read = TypeVar("_Read")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSettings:
     """``timeout_s`` bounds one attempt, ``silence_s`` the wait for each piece of a stream
-    after its head. ``address`` and ``transport`` are for ``status`` alone."""
+    after its head. ``address`` and ``transport`` are for ``status`` alone. ``models_path`` is
+    where the server lists its models, ``None``: it does not. ``openai_models``: whatever their
+    names, the models are OpenAI's and so is their tokenizer."""
 
     name: str
     address: str
@@ -52,11 +56,13 @@ class EndpointSettings:
     embed_models: tuple[str, ...] = ()
     timeout_s: float = 60.0
     silence_s: float = SILENCE_S
+    models_path: str | None = None
+    openai_models: bool = False
 
 
 class Endpoint:
     """See ``contract.Provider``. ``traits`` tells what a model takes; ``mask`` takes secrets
-    out of a text."""
+    out of a text; ``counter`` counts where the server does not, ``None``: it is estimated."""
 
     def __init__(
         self,
@@ -67,6 +73,7 @@ class Endpoint:
         traits: Callable[[str], ModelTraits],
         clock: Clock,
         mask: Callable[[str], str],
+        counter: LocalCounter | None = None,
     ) -> None:
         self.name = settings.name
         self.default_model = settings.default_model
@@ -77,6 +84,7 @@ class Endpoint:
         self._transport = transport
         self._traits = traits
         self._clock = clock
+        self._counter = counter
         self._tally = Tally(clock=clock, mask=mask)
         self._heard: dict[str, tuple[Mapping[str, str], float]] = {}
 
@@ -120,10 +128,38 @@ class Endpoint:
     async def count_tokens(
         self, asked: str | Sequence[dict[str, Any]], model: str, *, deadline_s: float
     ) -> TokenCount:
-        built = self._dialect.build_count(asked, model, self._traits(model))
-        if built is None:
+        traits = self._traits(model)
+        built = self._dialect.build_count(asked, model, traits)
+        if built is not None:
+            return await self._once(built, self._read_count, deadline_s)
+        if self._counter is None:
             return estimate_tokens(asked)
-        return await self._once(built, self._read_count, deadline_s)
+        openai = self._settings.openai_models
+        return await self._counter.count(asked, model, traits, openai=openai)
+
+    async def served_models(self, *, deadline_s: float) -> tuple[str, ...] | None:
+        """Ask the server which models it has; ``None`` where it does not tell. One attempt."""
+        path = self._settings.models_path
+        if path is None:
+            return None
+        request = Request(method="GET", path=path)
+        with self._tally.under_way():
+            try:
+                response = await self._transport.send(request, timeout_s=self._time_s(deadline_s))
+                if not 200 <= response.status < 300:
+                    raise self._dialect.classify(response)
+                models = read_model_list(response.body)
+            except ValueError as error:
+                raise self._tally.failed(bad_body(f"no list of models: {error}")) from None
+            except AttemptFailed as failure:
+                raise self._tally.failed(failure) from None
+        self._tally.succeeded()
+        return models
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts under way now."""
+        return self._tally.in_flight
 
     def limits_seen(self, model: str) -> RateLimitView | None:
         """Tell the shared limits as the last answer for a model had them; ``None``: unsaid.

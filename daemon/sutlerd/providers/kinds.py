@@ -11,8 +11,11 @@ from functools import lru_cache
 from typing import Protocol
 
 from sutlerd.config.schema import ProviderConfig
+from sutlerd.providers import ollama, voyage
 from sutlerd.providers.address import Address, Proxy
+from sutlerd.providers.counting import tokenizer_of
 from sutlerd.providers.dialect import Dialect, ModelTraits
+from sutlerd.providers.model_list import PATHS
 from sutlerd.providers.model_table import traits_of
 from sutlerd.providers.openai_chat import OpenAIChat
 from sutlerd.providers.openai_switches import (
@@ -60,6 +63,34 @@ class Spoken:
     load_sdk: SdkLoader | None = None
     exact_counts: bool = False
     max_embed_texts: int | None = None
+    #: ``openai_models``: so is their tokenizer, whatever the models' names.
+    openai_models: bool = False
+    models_path: str | None = None
+    #: The address to be used in place of the configured one.
+    base_url: str | None = None
+    #: Whether a stream may be silent as long as the attempt lasts: a model is being loaded.
+    loads_models: bool = False
+
+
+def _ollama(name: str, settings: ProviderConfig) -> Spoken:
+    # Many know the address of its other wire only.
+    base_url = settings.base_url.rstrip("/").removesuffix("/v1").removesuffix("/api")
+    return Spoken(
+        dialect=ollama.Ollama(provider=name, keep_alive=settings.keep_alive),
+        max_embed_texts=ollama.MAX_EMBED_TEXTS,
+        models_path=PATHS["ollama"],
+        base_url=base_url,
+        loads_models=True,
+    )
+
+
+def _voyage(name: str, settings: ProviderConfig) -> Spoken:
+    api_key = settings.api_key.reveal() if settings.api_key is not None else None
+    return Spoken(
+        dialect=voyage.Voyage(provider=name),
+        max_embed_texts=voyage.MAX_EMBED_TEXTS,
+        base_url=voyage.address_for(api_key, settings.base_url, settings.preset.base_url),
+    )
 
 
 def _openai_wire(switches: OpenAISwitches) -> Callable[[str, ProviderConfig], Spoken]:
@@ -70,6 +101,8 @@ def _openai_wire(switches: OpenAISwitches) -> Callable[[str, ProviderConfig], Sp
             load_sdk=openai_loader,
             exact_counts=switches.counts is not None,
             max_embed_texts=_MAX_TEXTS[switches.embed_encoding],
+            openai_models=switches is OPENAI,
+            models_path=PATHS["openai_chat"],
         )
 
     return speak
@@ -91,7 +124,9 @@ OPENAI_KINDS: Mapping[str, OpenAISwitches] = {
 
 #: All but the embedded model, which is a provider of its own making.
 KINDS: Mapping[str, Callable[[str, ProviderConfig], Spoken]] = {
-    kind: _openai_wire(switches) for kind, switches in OPENAI_KINDS.items()
+    **{kind: _openai_wire(switches) for kind, switches in OPENAI_KINDS.items()},
+    "ollama": _ollama,
+    "voyage": _voyage,
 }
 
 
@@ -103,7 +138,7 @@ def traits_function(settings: ProviderConfig, spoken: Spoken) -> Callable[[str],
         known = traits_of(settings, model)
         capabilities = replace(
             known.capabilities,
-            count_tokens_exact=spoken.exact_counts,
+            count_tokens_exact=spoken.exact_counts or tokenizer_of(model) is not None,
             max_embed_texts=spoken.max_embed_texts if known.capabilities.embed else None,
         )
         return replace(known, capabilities=capabilities)

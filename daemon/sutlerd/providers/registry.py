@@ -10,12 +10,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 
 from sutlerd.config.schema import Config, ProviderConfig
+from sutlerd.config.schema_provider import EndpointConfig
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.providers.address import Address, Proxy, parse_address, proxy_for
 from sutlerd.providers.contract import Provider
+from sutlerd.providers.counting import LocalCounter
 from sutlerd.providers.embedded import EmbeddedProvider
-from sutlerd.providers.endpoint import Endpoint, EndpointSettings
+from sutlerd.providers.endpoint import SILENCE_S, Endpoint, EndpointSettings
 from sutlerd.providers.kinds import KINDS, Spoken, traits_function
+from sutlerd.providers.pool import Pool
 from sutlerd.providers.transport import Transport
 from sutlerd.providers.transport_lean import LeanTransport
 from sutlerd.providers.transport_sdk import SdkTransport
@@ -77,6 +80,7 @@ class _Builder:
         self._log = log
         self._mask = mask
         self._environ = environ
+        self._counter = LocalCounter(log=log)
 
     def build(self, name: str, settings: ProviderConfig) -> Provider:
         reason = self._config.off(name)
@@ -93,12 +97,35 @@ class _Builder:
             )
         if settings.kind not in KINDS:
             raise _Off(f"this build has no dialect for kind {settings.kind}")
+        if not settings.endpoints:
+            return self._endpoint(name, settings)
+        return self._pool(name, settings)
+
+    def _pool(self, name: str, settings: ProviderConfig) -> Provider:
+        """Build all endpoints of a provider; one that cannot be used is left out, and told."""
+        reasons: list[str] = []
+        endpoints = []
+        for member in (settings, *(_member(settings, more) for more in settings.endpoints)):
+            try:
+                endpoints.append(self._endpoint(name, member))
+            except _Off as off:
+                reasons.append(str(off))
+        if not endpoints:
+            raise _Off("; ".join(reasons))
+        for reason in reasons:
+            self._log.event("warning", "endpoint_off", provider=name, reason=reason)
+        return endpoints[0] if len(endpoints) == 1 else Pool(endpoints, clock=self._clock)
+
+    def _endpoint(self, name: str, settings: ProviderConfig) -> Endpoint:
+        if settings.api_key is not None and not settings.api_key.is_set:
+            raise _Off(f"{settings.api_key.origin} is not set")
         spoken = KINDS[settings.kind](name, settings)
         try:
-            address = parse_address(settings.base_url)
+            address = parse_address(spoken.base_url or settings.base_url)
             proxy = proxy_for(address, self._environ)
         except ValueError as error:
             raise _Off(f"base_url or its proxy cannot be used: {error}") from None
+        timeout_s = settings.timeout_seconds
         return Endpoint(
             settings=EndpointSettings(
                 name=name,
@@ -107,13 +134,18 @@ class _Builder:
                 default_model=settings.default_model,
                 models=settings.models,
                 embed_models=settings.embed_models,
-                timeout_s=settings.timeout_seconds,
+                timeout_s=timeout_s,
+                silence_s=max(SILENCE_S, timeout_s) if spoken.loads_models else SILENCE_S,
+                # The packages are only made to post.
+                models_path=spoken.models_path if settings.transport == "lean" else None,
+                openai_models=spoken.openai_models,
             ),
             dialect=spoken.dialect,
             transport=self._transport(settings, spoken, address, proxy),
             traits=traits_function(settings, spoken),
             clock=self._clock,
             mask=self._mask,
+            counter=self._counter,
         )
 
     def _transport(
@@ -142,3 +174,13 @@ class _Builder:
             log=self._log,
             proxy=proxy,
         )
+
+
+def _member(settings: ProviderConfig, more: EndpointConfig) -> ProviderConfig:
+    """Give a provider's settings with what one of its further endpoints has of its own."""
+    own = {
+        "base_url": more.base_url or settings.base_url,
+        "api_key": more.api_key or settings.api_key,
+        "headers": {**settings.headers, **more.headers},
+    }
+    return settings.model_copy(update=own)
