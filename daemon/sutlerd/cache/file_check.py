@@ -18,19 +18,26 @@ import os
 import sys
 from pathlib import Path
 from struct import Struct
+from typing import BinaryIO
 
 import lmdb
 from lmdb.verify import VerifyError, verify
 
-# In each of the two meta pages, behind the page's header of 16 bytes and 24 bytes of the meta
-# page's own: how the free list and the main database are kept. verify() takes any flags that
-# a database may have, but these two have always the same.
-_PAGE_BYTES_AT = 40
-_FREE_FLAGS_AT = 44
-_MAIN_FLAGS_AT = 92
+# LMDB 0.9 on a machine of 64 bits, as in its mdb.c. A meta page has behind its header: magic,
+# version, address, map size (24 bytes), then the records of the free list and of the main
+# database (pad, flags, depth, three counts of pages, entries, root), last page, transaction.
+_HEADER_BYTES = 16
+_META = Struct("=24xIHH4QQIHH4QQQQ")
 _FREE_FLAGS = 8  # integer keys
-_U16 = Struct("=H")
-_U32 = Struct("=I")
+_PAGE = Struct("=10xHHH")  # flags, lower, upper
+_NODE = Struct("=HHHH")  # low and high half of the size or page, flags, size of the key
+_NODE_BYTES = 8
+_RECORD_BYTES = 48
+_ROOT = Struct("=40xQ")
+_BRANCH = 1
+_BIG_DATA = 1
+_DATABASE = 2
+_NO_PAGE = 2**64 - 1
 
 _MAX_DATABASES = 32
 _TRIED_ROWS = 8
@@ -43,23 +50,63 @@ def first_problem(folder: Path) -> str | None:
         problems = verify(data, subdir=False)  # type: ignore[no-untyped-call]
         if problems:
             return str(problems[0])
-        return _wrong_flags(data) or _trial(folder)
+        with data.open("rb") as file:
+            problem = _gap_of_verify(file)
+        return problem or _trial(folder)
     except (VerifyError, lmdb.Error, OSError) as error:
         return str(error)
 
 
-def _wrong_flags(data: Path) -> str | None:
-    with data.open("rb") as file:
-        head = file.read(4096)
-        file.seek(_U32.unpack_from(head, _PAGE_BYTES_AT)[0])
-        second = file.read(4096)
-    for number, meta in enumerate((head, second)):
-        free_flags, main_flags = (
-            _U16.unpack_from(meta, place)[0] for place in (_FREE_FLAGS_AT, _MAIN_FLAGS_AT)
-        )
+def _gap_of_verify(file: BinaryIO) -> str | None:
+    """Look at two things that verify() lets pass and LMDB relies on.
+
+    The free list and the main database have always the same flags; others end in a failed
+    assertion. And the nodes of a page lie side by side up to its end; where they overlap or
+    leave a gap, a deletion would write beyond the page.
+    """
+    metas = []
+    page_bytes = 4096
+    for number in range(2):
+        file.seek(number * page_bytes + _HEADER_BYTES)
+        meta = _META.unpack(file.read(_META.size))
+        page_bytes, free_flags, main_flags = meta[0], meta[1], meta[9]
         if (free_flags, main_flags) != (_FREE_FLAGS, 0):
             return f"meta page {number} has wrong flags"
+        metas.append(meta)
+    newest = max(metas, key=lambda meta: int(meta[-1]))
+    roots = [int(newest[7]), int(newest[15])]
+    while roots:
+        number = roots.pop()
+        if number == _NO_PAGE:
+            continue
+        file.seek(number * page_bytes)
+        below = _below(file.read(page_bytes))
+        if below is None:
+            return f"page {number} has nodes that do not lie side by side"
+        roots += below
     return None
+
+
+def _below(page: bytes) -> list[int] | None:
+    """Give the pages that a sound tree page leads to; ``None`` if its nodes are not in order."""
+    flags, lower, upper = _PAGE.unpack_from(page)
+    count = (lower - _HEADER_BYTES) // 2
+    below: list[int] = []
+    ends_at = upper
+    for place in sorted(Struct(f"={count}H").unpack_from(page, _HEADER_BYTES)):
+        low, high, node_flags, key_bytes = _NODE.unpack_from(page, place)
+        size_bytes = _NODE_BYTES + key_bytes
+        if flags & _BRANCH:
+            below.append(low | high << 16 | node_flags << 32)
+        elif node_flags & _DATABASE:
+            below.append(_ROOT.unpack_from(page, place + size_bytes)[0])
+            size_bytes += _RECORD_BYTES
+        else:
+            size_bytes += _NODE_BYTES if node_flags & _BIG_DATA else low | high << 16
+        if place != ends_at:
+            return None
+        ends_at = place + size_bytes + size_bytes % 2
+    return below if ends_at == len(page) else None
 
 
 def _trial(folder: Path) -> str | None:

@@ -47,7 +47,7 @@ DAMAGE = (
 )
 
 _CHECK = Path(__file__).with_name("file_check.py")
-_CHECK_LIMIT_S = 120.0
+_CHECK_LIMIT_S = 900.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import lmdb
@@ -9,6 +10,8 @@ import pytest
 
 from sutlerd.cache.file_check import first_problem
 from sutlerd.cache.lmdb_index import DATABASES, Index
+
+LEAF = 2
 
 
 @pytest.fixture
@@ -42,6 +45,22 @@ def test_wrong_flags_that_an_assertion_of_lmdb_would_fail_on_are_found(
 ) -> None:
     change(folder, page * 4096 + flags_at, b"\x0c\x00")
     assert first_problem(folder) is not None
+
+
+@pytest.mark.fault("S7")
+def test_nodes_that_do_not_lie_side_by_side_are_found(folder: Path) -> None:
+    data = (folder / "data.mdb").read_bytes()
+    found = 0
+    for page in range(2, len(data) // 4096):
+        flags, lower, upper = struct.unpack_from("=10xHHH", data, page * 4096)
+        if flags != LEAF or lower <= 16:
+            continue
+        # Two bytes more below the nodes are a hole that a deletion would move out of the page.
+        change(folder, page * 4096 + 14, struct.pack("=H", upper - 2))
+        found += first_problem(folder) is not None
+        change(folder, page * 4096 + 14, struct.pack("=H", upper))
+    assert found > 3
+    assert first_problem(folder) is None
 
 
 @pytest.mark.fault("S7")
