@@ -21,7 +21,8 @@ class DaemonProcess:
     """``sutlerd`` with its folders under ``folder``, which must be short: it holds the socket.
 
     ``config`` is the YAML text of its configuration; without it the daemon serves the embedded
-    model. Entering waits until it answers; leaving ends it, by force if need be.
+    model. Entering waits until it answers; leaving ends it, by force if need be. ``prefix`` is a
+    command that ends in running the one that follows it.
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class DaemonProcess:
         config: str | None = None,
         arguments: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.socket = folder / "run" / "s.sock"
         self.log_path = folder / "sutlerd.log"
         self._config = config
         self._arguments = tuple(arguments)
+        self._prefix = tuple(prefix)
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -67,7 +70,7 @@ class DaemonProcess:
         self.socket.parent.mkdir(mode=0o700, exist_ok=True)
         with self.log_path.open("ab") as sink:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sutlerd", *self._options(), *self._arguments],
+                [*self._prefix, *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -80,6 +83,10 @@ class DaemonProcess:
                 self.kill()
                 raise AssertionError(f"sutlerd did not start:\n{self.log()}")
             time.sleep(0.01)
+
+    def command(self) -> list[str]:
+        """Give the command line; its configuration is written by this."""
+        return [sys.executable, "-m", "sutlerd", *self._options(), *self._arguments]
 
     def stop(self) -> int:
         """Ask it to drain and give its exit status; negative if a signal ended it."""

@@ -33,6 +33,7 @@ class Rig:
         *,
         arguments: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
         llm: Mapping[str, Any] | None = None,
         **groups: Mapping[str, Any],
     ) -> None:
@@ -41,7 +42,11 @@ class Rig:
         provider.always = self._answer
         config = {"llm": {**llm_group(provider.base_url), **(llm or {})}, **groups}
         self.daemon = DaemonProcess(
-            folder, config=json.dumps(config), arguments=arguments, environ=environ
+            folder,
+            config=json.dumps(config),
+            arguments=arguments,
+            environ=environ,
+            prefix=prefix,
         )
 
     def _answer(self, request: Received) -> Answer:

@@ -121,7 +121,7 @@ def test_a_line_may_come_byte_by_byte_and_another_never_end(tmp_path: Path) -> N
     with serving(tmp_path) as rig, rig.client() as slow, rig.client() as endless:
         endless.send_raw(b'{"id": 1, "method": "chat", "params": {"prompt": "' + b"x" * MIB)
         line = request_line("chat", 1, prompt="y" * 200_000)
-        for place in range(0, 2_000):
+        for place in range(2_000):
             slow.send_raw(line[place : place + 1])
         # The rest in small pieces: each is a read of its own for the daemon, or nearly.
         for place in range(2_000, len(line), 16):
@@ -181,8 +181,7 @@ def test_the_library_does_not_even_send_a_line_that_is_too_long(tmp_path: Path) 
 
 
 def test_a_client_that_talks_to_itself_is_only_its_own_trouble(tmp_path: Path) -> None:
-    with serving(tmp_path) as rig:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(str(rig.daemon.socket))
-            sock.shutdown(socket.SHUT_RD)
-            sock.sendall(request_line("ping", 1) * 1000)
+    with serving(tmp_path) as rig, socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(rig.daemon.socket))
+        sock.shutdown(socket.SHUT_RD)
+        sock.sendall(request_line("ping", 1) * 1000)
