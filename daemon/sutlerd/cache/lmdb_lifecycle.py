@@ -178,6 +178,7 @@ class Lifecycle:
             opened = await self.writer.call(partial(self.target.open, discard))
         except (*STORAGE_ERRORS, WriterStopped) as error:
             self.errors += 1
+            self._discard = discard
             self._rest(error, say=True)
             return
         self.opened = opened

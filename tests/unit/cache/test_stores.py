@@ -15,6 +15,8 @@ from sutlerd.cache.memory_store import MemoryStore
 from tests.support.event_list import EventList
 from tests.support.virtual_clock import VirtualClock
 
+pytestmark = pytest.mark.loop("asyncio", "uvloop")
+
 MIB = 1 << 20
 HOUR_S = 3600.0
 
