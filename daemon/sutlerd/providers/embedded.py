@@ -88,8 +88,8 @@ class EmbeddedProvider(Endpoint):
         return super().build_embed(request, model)
 
     async def complete(self, built: BuiltRequest, *, deadline_s: float) -> Reply:
-        """Make one attempt, as a stream that nobody sees: the server computes on for a client
-        that has left a plain call, but leaves a stream at once."""
+        """Make one attempt, as a stream that nobody sees: while the server is busy it does not
+        notice that the client of a plain call has left, but of a stream it does at once."""
         last: Delta | Reply | None = None
         async with self.stream(built, deadline_s=deadline_s) as batches:
             async for batch in batches:

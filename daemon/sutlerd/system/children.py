@@ -31,8 +31,8 @@ class ChildSpec:
     """How to start a child. ``settings`` is one line without its end, and may hold secrets;
     ``argv`` and ``environment`` are readable by others and must not.
 
-    ``may_keep`` says which lines of standard error may be kept once the child is ready:
-    from then on it sees users' words.
+    ``may_keep`` says which lines of standard error may be kept once the child serves: from
+    then on it sees users' words.
     """
 
     argv: tuple[str, ...]
@@ -59,7 +59,7 @@ class Child:
         self._process = process
         self._spec = spec
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        self._ready = False
+        self._serves = False
         self._listening = asyncio.ensure_future(self._listen())
         self._ended = asyncio.ensure_future(process.wait())
 
@@ -93,11 +93,13 @@ class Child:
         """Give the child's answer to its settings, empty if it ended without one."""
         assert self._process.stdout is not None
         try:
-            line = await self._process.stdout.readuntil(b"\n")
+            return await self._process.stdout.readuntil(b"\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return b""
-        self._ready = True
-        return line
+
+    def serves_now(self) -> None:
+        """From now on keep only what ``may_keep`` lets through."""
+        self._serves = True
 
     def tail(self) -> list[str]:
         """Give the last lines of its standard error that may be kept, oldest first."""
@@ -140,5 +142,5 @@ class Child:
     def _keep(self, line: bytes) -> None:
         text = line[: 4 * _TAIL_LINE_CHARS].decode("utf-8", "replace")
         text = "".join(c if c.isprintable() else " " for c in text).strip()[:_TAIL_LINE_CHARS]
-        if text and (not self._ready or self._spec.may_keep(text)):
+        if text and (not self._serves or self._spec.may_keep(text)):
             self._tail.append(text)

@@ -203,6 +203,7 @@ class Supervisor(Generic[Life]):
         except ChildRefuses as refusal:
             await child.stop()
             raise ChildRefuses(_last_words(str(refusal), child)) from None
+        child.serves_now()
         ready_s = self._clock.monotonic_s()
         try:
             self._life = life

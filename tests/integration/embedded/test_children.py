@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -78,10 +79,13 @@ async def test_only_the_last_lines_are_kept_cut_and_without_control_characters()
 
 async def test_what_a_serving_child_says_is_kept_only_if_the_spec_lets_it() -> None:
     script = (
-        "sys.stderr.write('before\\n'); sys.stderr.flush(); time.sleep(0.2); "
+        "sys.stderr.write('before\\n'); sys.stderr.flush(); "
         "print('ready', flush=True); sys.stdin.read(); sys.stderr.write('a prompt\\n')"
     )
     child = await Child.start(python(script, keep=False))
     await child.first_line()
+    while not child.tail():  # noqa: ASYNC110  words that come have no event
+        await asyncio.sleep(0.01)
+    child.serves_now()
     await child.stop(grace_s=30)
     assert child.tail() == ["before"]

@@ -128,22 +128,19 @@ async def test_a_text_over_512_tokens_is_embedded_and_one_over_the_context_is_re
 
 async def test_a_plain_call_that_nobody_waits_for_frees_its_slot(model: EmbeddedProvider) -> None:
     endless = ask(model, "Tell a story.", 1900, extra={"ignore_eos": True})
-    long = [
-        asyncio.ensure_future(model.complete(endless, deadline_s=deadline_s())) for _ in range(2)
-    ]
-    while model.health()["in_flight"] < 2:  # noqa: ASYNC110  attempts have no event
-        await asyncio.sleep(0.01)
-    await answer_of_first_stream(model)
-    for task in long:
-        task.cancel()
-    # Both slots were taken for some thousand tokens more: this would wait for the end of those.
-    async with asyncio.timeout(10):
-        assert await answer(model, "What is 2 + 2?")
-
-
-async def answer_of_first_stream(model: EmbeddedProvider) -> None:
-    """Wait until the server is at work: a count is answered while it computes."""
-    await model.count_tokens("hello", "smollm2", deadline_s=deadline_s())
+    async with model.stream(endless, deadline_s=deadline_s()) as batches:
+        await anext(batches)
+        left = asyncio.ensure_future(model.complete(endless, deadline_s=deadline_s()))
+        for _ in range(100):
+            await anext(batches)
+        left.cancel()
+        # Both slots are taken until their ends, this stream's first, unless one was freed.
+        third = asyncio.ensure_future(answer(model, "What is 2 + 2?"))
+        async for batch in batches:
+            assert not isinstance(batch[-1], Reply), "the slot was not freed"
+            if third.done():
+                break
+        assert await third
 
 
 async def test_a_schema_that_makes_no_grammar_is_refused_for_good(model: EmbeddedProvider) -> None:
