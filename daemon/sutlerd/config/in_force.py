@@ -44,15 +44,12 @@ IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType(
         "llm.schema_repairs": _pending("an answer that misses its schema is not asked for again"),
         "llm.monitoring.prometheus": _pending("no metrics are served"),
         "llm.monitoring.tracing": _pending("no traces are sent"),
-        "llm.providers.*.endpoints": _pending("only the provider's own address is used"),
         "llm.providers.*.capabilities": _pending("the built-in table of models holds"),
         "llm.providers.*.prompt_caching": _pending("no cache marks are sent to the provider"),
-        "llm.providers.*.context_tokens": _pending("the server's own context length holds"),
-        "llm.providers.*.keep_alive": _pending("the server decides when to unload a model"),
         "prompts": _pending("no prompt library is read"),
         "http": _pending("there is no HTTP side"),
     }
 )
 
 #: Dialects that have code behind them; a provider of another one is off, and says so.
-SERVED_DIALECTS: Final = frozenset({"openai_chat"})
+SERVED_DIALECTS: Final = frozenset({"openai_chat", "ollama", "voyage"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from sutlerd.pipeline.attempt import Leg
 from sutlerd.pipeline.embed_result import Vector
 from sutlerd.pipeline.places import Asker
 from sutlerd.providers.contract import Provider
+
+_BYTES_PER_TOKEN = 2
 
 
 class Batch:
@@ -63,3 +65,24 @@ class BatchJourney:
 
     async def once(self, provider: Provider, leg: Leg, *, deadline_s: float) -> Embedded:
         return await provider.embed(leg.built, deadline_s=deadline_s)
+
+
+def portions(
+    texts: Mapping[bytes, str], *, max_texts: int, max_tokens: int | None
+) -> Iterator[dict[bytes, str]]:
+    """Split texts, in their order, into what one request may hold.
+
+    Tokens are not counted but bounded: few texts have more than one for two bytes.
+    """
+    portion: dict[bytes, str] = {}
+    tokens = 0
+    for key, text in texts.items():
+        more = len(text.encode()) // _BYTES_PER_TOKEN + 1
+        full = max_tokens is not None and tokens + more > max_tokens
+        if portion and (len(portion) == max_texts or full):
+            yield portion
+            portion, tokens = {}, 0
+        portion[key] = text
+        tokens += more
+    if portion:
+        yield portion

@@ -20,7 +20,7 @@ from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Embedded
 from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.costs import Costs
-from sutlerd.pipeline.embed_batch import Batch, BatchJourney
+from sutlerd.pipeline.embed_batch import Batch, BatchJourney, portions
 from sutlerd.pipeline.embed_result import Vector, check_texts, compose_vectors
 from sutlerd.pipeline.params import EmbedParams
 from sutlerd.pipeline.places import Asker
@@ -160,12 +160,11 @@ class Embeddings:
                 fresh[key] = text
             else:
                 joined[batch] = None
-        limit = self._providers[route.provider].capabilities(route.model).max_embed_texts
-        size = limit or DEFAULT_BATCH_TEXTS
-        items = list(fresh.items())
+        can = self._providers[route.provider].capabilities(route.model)
+        size = can.max_embed_texts or DEFAULT_BATCH_TEXTS
         opened = []
-        for start in range(0, len(items), size):
-            batch = Batch(dict(items[start : start + size]), params.dimensions, params.extra)
+        for texts in portions(fresh, max_texts=size, max_tokens=can.max_embed_tokens):
+            batch = Batch(texts, params.dimensions, params.extra)
             batch.patience_until_s = deadline_s
             opened.append(batch)
             if shares:

@@ -110,7 +110,10 @@ class BuiltRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What an endpoint can do with a model; ``None`` for numbers nobody told us."""
+    """What an endpoint can do with a model; ``None`` for numbers nobody told us.
+
+    ``max_embed_texts`` and ``max_embed_tokens`` bound one request, all its texts together.
+    """
 
     chat: bool = True
     stream: bool = True
@@ -121,6 +124,7 @@ class Capabilities:
     count_tokens_exact: bool = False
     context_tokens: int | None = None
     max_embed_texts: int | None = None
+    max_embed_tokens: int | None = None
     dimension: int | None = None
 
     def to_wire(self) -> dict[str, Any]:

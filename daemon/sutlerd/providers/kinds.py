@@ -36,6 +36,8 @@ from sutlerd.providers.sdk_openai import openai_loader
 
 #: Texts in one request: with base64 the largest vectors make some 20 MB, in decimals as much.
 _MAX_TEXTS = {"base64": 1024, "float": 256}
+#: Tokens in one request, all texts together.
+_OPENAI_REQUEST_TOKENS = 300_000
 #: Models whose traits are kept made.
 _MAX_TRAITS = 1024
 
@@ -63,6 +65,7 @@ class Spoken:
     load_sdk: SdkLoader | None = None
     exact_counts: bool = False
     max_embed_texts: int | None = None
+    max_embed_tokens: Callable[[str], int] | None = None
     #: ``openai_models``: so is their tokenizer, whatever the models' names.
     openai_models: bool = False
     models_path: str | None = None
@@ -70,6 +73,10 @@ class Spoken:
     base_url: str | None = None
     #: Whether a stream may be silent as long as the attempt lasts: a model is being loaded.
     loads_models: bool = False
+
+
+def _openai_tokens(_model: str) -> int:
+    return _OPENAI_REQUEST_TOKENS
 
 
 def _ollama(name: str, settings: ProviderConfig) -> Spoken:
@@ -89,6 +96,7 @@ def _voyage(name: str, settings: ProviderConfig) -> Spoken:
     return Spoken(
         dialect=voyage.Voyage(provider=name),
         max_embed_texts=voyage.MAX_EMBED_TEXTS,
+        max_embed_tokens=voyage.max_request_tokens,
         base_url=voyage.address_for(api_key, settings.base_url, settings.preset.base_url),
     )
 
@@ -101,6 +109,7 @@ def _openai_wire(switches: OpenAISwitches) -> Callable[[str, ProviderConfig], Sp
             load_sdk=openai_loader,
             exact_counts=switches.counts is not None,
             max_embed_texts=_MAX_TEXTS[switches.embed_encoding],
+            max_embed_tokens=_openai_tokens if switches is OPENAI else None,
             openai_models=switches is OPENAI,
             models_path=PATHS["openai_chat"],
         )
@@ -136,10 +145,12 @@ def traits_function(settings: ProviderConfig, spoken: Spoken) -> Callable[[str],
     @lru_cache(maxsize=_MAX_TRAITS)
     def traits(model: str) -> ModelTraits:
         known = traits_of(settings, model)
+        embeds, most = known.capabilities.embed, spoken.max_embed_tokens
         capabilities = replace(
             known.capabilities,
             count_tokens_exact=spoken.exact_counts or tokenizer_of(model) is not None,
-            max_embed_texts=spoken.max_embed_texts if known.capabilities.embed else None,
+            max_embed_texts=spoken.max_embed_texts if embeds else None,
+            max_embed_tokens=most(model) if embeds and most is not None else None,
         )
         return replace(known, capabilities=capabilities)
 
