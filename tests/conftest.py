@@ -6,9 +6,11 @@ Fixtures of one level live with that level, not here.
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
+import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,28 @@ def pytest_asyncio_loop_factories(
     marker = item.get_closest_marker("loop")
     names = marker.args if marker is not None else ("asyncio",)
     return {name: LOOPS[name] for name in names}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give coroutine tests a time limit that uvloop hears of: it waits in C, where the signal
+    of pytest-timeout is not handled until something else happens."""
+    default_s = float(config.getini("timeout"))
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            marker = item.get_closest_marker("timeout")
+            limit_s = float(marker.args[0]) if marker is not None and marker.args else default_s
+            item.obj = _limited(item.obj, limit_s * 0.95)
+
+
+def _limited(
+    test: Callable[..., Coroutine[Any, Any, None]], limit_s: float
+) -> Callable[..., Coroutine[Any, Any, None]]:
+    @functools.wraps(test)
+    async def limited(*args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(limit_s):
+            await test(*args, **kwargs)
+
+    return limited
 
 
 _skipped: dict[str, str] = {}
