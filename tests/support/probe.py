@@ -31,6 +31,7 @@ class Probe:
         """
         daemon = self._daemon
         assert daemon.process.poll() is None, f"the daemon has ended:\n{daemon.log()}"
+        self._wait_for_room()
         assert daemon.result("chat", prompt="the probe: asked before")["cached"] is True
         fresh = f"the probe: asked at {time.monotonic_ns()}"
         assert daemon.result("chat", prompt=fresh)["cached"] is False
@@ -48,6 +49,14 @@ class Probe:
         status = daemon.result("status")
         assert status["process"]["tasks_failed"] == 0
         return status
+
+    def _wait_for_room(self) -> None:
+        """Those who have just left may not all have been noticed yet."""
+        until_s = time.monotonic() + _SETTLES_WITHIN_S
+        while "error" in (reply := self._daemon.ask("ping")):
+            assert reply["error"]["data"]["type"] == "overloaded"
+            assert time.monotonic() < until_s, reply
+            time.sleep(0.02)
 
     def _in_use(self) -> dict[str, Any]:
         status = self._daemon.result("status")
