@@ -102,8 +102,13 @@ async def wired(
     api_key: str | None = API_KEY,
     timeout_s: float = PATIENCE_S,
     silence_s: float = PATIENCE_S,
+    preload: bool = True,
 ) -> AsyncIterator[Wired]:
-    """Give an endpoint that talks to ``base_url``. ``environ`` may name a proxy."""
+    """Give an endpoint that talks to ``base_url``. ``environ`` may name a proxy.
+
+    An SDK is loaded before, unless that is what a test is about: it takes time of the first
+    attempt, which a test may have little of.
+    """
     address = parse_address(base_url)
     dialect = dialect or OpenAIChat(provider="scripted", switches=LLAMA_CPP)
     log = Events()
@@ -133,6 +138,8 @@ async def wired(
         mask=Redactor([api_key] if api_key else []).text,
     )
     async with endpoint:
+        if preload and isinstance(transport, SdkTransport):
+            await transport.loaded()
         yield Wired(kind, endpoint, transport, log)
 
 

@@ -205,17 +205,14 @@ class ScriptedProvider:
         for step in steps:
             match step:
                 case answers.Send(data):
-                    writer.write(data)
-                    await writer.drain()
+                    await _send(writer, data)
                 case answers.Trickle(data, every_s, size):
                     for start in range(0, len(data), size):
-                        writer.write(data[start : start + size])
-                        await writer.drain()
+                        await _send(writer, data[start : start + size])
                         await asyncio.sleep(every_s)
                 case answers.Forever(data, every_s):
                     while True:
-                        writer.write(data)
-                        await writer.drain()
+                        await _send(writer, data)
                         await asyncio.sleep(every_s)
                 case answers.Wait(seconds):
                     await asyncio.sleep(seconds)
@@ -252,6 +249,14 @@ class ScriptedProvider:
 
 class _Over(Exception):
     """The connection ends here, as scripted or because the peer left."""
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    if writer.transport.is_closing():
+        # To write all the same is a RuntimeError on uvloop, and nothing at all on asyncio.
+        raise ConnectionResetError("the peer is gone")
+    writer.write(data)
+    await writer.drain()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.loop("uvloop")
 both = pytest.mark.parametrize("kind", TRANSPORTS)
 
 #: Long enough to arrive on a slow machine, short enough for a test.
-SOON_S = 0.3
+SOON_S = 0.5
 HEAD = answers.head(200, {"content-type": "application/json", "content-length": 500})
 SSE_HEAD = answers.head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
 FIRST = answers.Send(answers.chunked(sse(openai_chunk(content="half"))))
@@ -96,14 +96,13 @@ async def test_silence_within_a_stream_ends_at_its_own_limit(
 @both
 @pytest.mark.fault("P11")
 @pytest.mark.fault("P12")
-@pytest.mark.parametrize("drip", [b": keep-alive\n\n", b"\n", b":"])
 async def test_what_drips_for_ever_ends_at_the_deadline_however_lively(
-    kind: str, drip: bytes, provider: ScriptedProvider
+    kind: str, provider: ScriptedProvider
 ) -> None:
-    ever = answers.Forever(answers.chunked(drip), 0.02)
+    ever = answers.Forever(answers.chunked(b": keep-alive\n\n\n:"), 0.02)
     provider.always = Answer((answers.Send(SSE_HEAD), FIRST, ever))
     async with wired(kind, provider.base_url, silence_s=10) as wire:
-        said, failed = await streams_not(wire, within_s=SOON_S)
+        said, failed = await streams_not(wire, within_s=3 * SOON_S)
         unknown(failed, "timeout")
         assert said == ["half"]
         await provider.until(lambda: provider.hangups == 1)

@@ -38,10 +38,10 @@ def closed_port() -> Iterator[int]:
 
 
 @contextmanager
-def black_hole() -> Iterator[int]:
+def black_hole(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
     """Give a port whose queue of connections is full: the kernel drops what comes."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((host, port))
         listener.listen(0)
         port = listener.getsockname()[1]
         filling = []
@@ -51,7 +51,7 @@ def black_hole() -> Iterator[int]:
                 filling.append(sock)
                 sock.settimeout(0.2)
                 try:
-                    sock.connect(("127.0.0.1", port))
+                    sock.connect((host, port))
                 except TimeoutError:
                     break
             yield port
@@ -127,16 +127,20 @@ async def test_a_name_server_that_is_silent_ends_with_the_time_for_connecting(
 async def test_of_two_addresses_the_living_one_is_found(
     kind: str, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with black_hole() as dead:
+    port = provider.port
 
-        async def two(host: str, port: int, **_: Any) -> Any:
-            tcp = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
-            return [(*tcp, ("127.0.0.1", dead)), (*tcp, ("127.0.0.1", provider.port))]
+    async def two(*_: Any, **__: Any) -> Any:
+        tcp = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [(*tcp, ("127.0.0.2", port)), (*tcp, ("127.0.0.1", port))]
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two)
-        async with wired(kind, "http://two.test/v1") as wire:
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two)
+    with black_hole("127.0.0.2", port):
+        async with wired(kind, f"http://two.test:{port}/v1") as wire:
             assert (await wire.complete()).content == "4"
-    assert provider.requests[0].headers["host"] == "two.test"
+    # The same where the first address refuses at once.
+    async with wired(kind, f"http://two.test:{port}/v1") as wire:
+        assert (await wire.complete()).content == "4"
+    assert {request.headers["host"] for request in provider.requests} == {f"two.test:{port}"}
 
 
 # --- proxies --------------------------------------------------------------------------

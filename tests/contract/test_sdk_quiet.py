@@ -73,7 +73,7 @@ async def test_a_cookie_is_not_kept(provider: ScriptedProvider) -> None:
 async def test_the_package_is_loaded_once_for_all_who_wait_and_the_stall_is_told(
     provider: ScriptedProvider,
 ) -> None:
-    async with wired("sdk", provider.base_url) as wire:
+    async with wired("sdk", provider.base_url, preload=False) as wire:
         leaves = asyncio.create_task(wire.complete())
         stay = [asyncio.create_task(wire.complete()) for _ in range(5)]
         await asyncio.sleep(0)

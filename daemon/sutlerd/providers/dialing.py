@@ -11,19 +11,21 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, cast
+from functools import partial
+from typing import Any, TypeVar
 
 from sutlerd.providers.address import Address, Proxy, ip_literal
 from sutlerd.providers.contract import AttemptFailed, Verdict
 from sutlerd.providers.failures import not_sent
 from sutlerd.providers.http_connection import HttpConnection
+from sutlerd.providers.http_tunnel import Tunnel
+from sutlerd.providers.racing import first_of
 from sutlerd.providers.transport import CONNECT_LIMIT_S
 
 #: RFC 8305: how long the first address has before the next is tried beside it.
 _NEXT_ADDRESS_S = 0.25
-_MAX_TUNNEL_HEAD_BYTES = 16 * 1024
 
-_AddressInfo = tuple[int, int, int, str, Any]
+_Protocol = TypeVar("_Protocol", bound=asyncio.Protocol)
 
 
 class Dialer:
@@ -45,78 +47,61 @@ class Dialer:
             raise self._named("connect", f"no connection to {where} in {limit_s:.1f} s") from None
 
     async def _connect(self, make: Callable[[], HttpConnection]) -> HttpConnection:
-        sock = await self._reach(self._proxy.address if self._proxy else self._address)
-        try:
-            return await self._speak(sock, make)
-        except BaseException:
-            # A loop that fails before it takes the socket over leaves it open.
-            sock.close()
-            raise
+        trust = await self._load_trust() if self._address.tls else None
+        if self._proxy is not None and trust is not None:
+            return await self._tunnel(self._proxy, trust, make)
+        target = self._address if self._proxy is None else self._proxy.address
+        host = self._address.host if trust is not None else None
+        _, connection = await self._reach(target, make, ssl=trust, server_hostname=host)
+        return connection
 
-    async def _speak(
-        self, sock: socket.socket, make: Callable[[], HttpConnection]
-    ) -> HttpConnection:
-        """Make a connected socket the provider's connection."""
-        loop = asyncio.get_running_loop()
-        if not self._address.tls:
-            try:
-                _, connection = await loop.create_connection(make, sock=sock)
-            except OSError as error:
-                raise self._unreachable(error) from None
-            return connection
-        trust = await self._load_trust()
-        try:
-            if self._proxy is None:
-                _, connection = await loop.create_connection(
-                    make, sock=sock, ssl=trust, server_hostname=self._address.host
-                )
-                return connection
-            return await self._tunnel(sock, trust, make)
-        except OSError as error:  # ssl.SSLError is one
-            raise self._untrusted(error) from None
-
-    async def _reach(self, target: Address) -> socket.socket:
+    async def _reach(
+        self, target: Address, make: Callable[[], _Protocol], **tls: Any
+    ) -> tuple[asyncio.Transport, _Protocol]:
         """Connect to the first of a host's addresses that answers."""
-        import aiohappyeyeballs
-
+        loop = asyncio.get_running_loop()
         try:
-            infos = await _addresses(target)
+            found = await _addresses(target)
         except OSError as error:
-            raise self._named(
-                "dns", f"the address of {target.host} cannot be found: {reason(error)}"
-            ) from None
+            message = f"the address of {target.host} cannot be found: {reason(error)}"
+            raise self._named("dns", message) from None
+        # By host and port rather than with sockets of ours: who closes a socket that a loop
+        # was handed, and when, differs between loops, and a number closed twice is another's.
+        attempts = [
+            partial(loop.create_connection, make, host, target.port, **tls) for host in found
+        ]
         try:
-            return await aiohappyeyeballs.start_connection(
-                infos, happy_eyeballs_delay=_NEXT_ADDRESS_S
-            )
+            return await first_of(attempts, _NEXT_ADDRESS_S)
         except OSError as error:
-            raise self._unreachable(error) from None
+            if tls.get("ssl") is not None and is_of_tls(error):
+                raise self._untrusted(error) from None
+            message = f"no connection to {target.authority}: {reason(error)}"
+            raise self._named("connect", message) from None
 
     async def _tunnel(
-        self, sock: socket.socket, trust: ssl.SSLContext, make: Callable[[], HttpConnection]
+        self, proxy: Proxy, trust: ssl.SSLContext, make: Callable[[], HttpConnection]
     ) -> HttpConnection:
         """Ask the proxy for a tunnel, then speak TLS with the provider through it."""
-        assert self._proxy is not None
         loop = asyncio.get_running_loop()
-        transport, asking = await loop.create_connection(_Tunnel, sock=sock)
-        target = f"{self._address.host}:{self._address.port}"
-        if ":" in self._address.host:
-            target = f"[{self._address.host}]:{self._address.port}"
-        lines = [f"CONNECT {target} HTTP/1.1", f"host: {target}"]
-        if self._proxy.authorization:
-            lines.append(f"proxy-authorization: {self._proxy.authorization}")
-        transport.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        status = await asking.status
-        if status != 200:
+        transport, asking = await self._reach(proxy.address, Tunnel)
+        try:
+            transport.write(asking.spell(self._address, proxy))
+            status = await asking.status
+            if status != 200:
+                said = f"HTTP {status}" if status else "it gave no answer"
+                raise self._named("proxy", f"no tunnel to {self._address.authority}: {said}")
+            connection = make()
+            secured = await loop.start_tls(
+                transport, connection, trust, server_hostname=self._address.host
+            )
+        except OSError as error:  # ssl.SSLError is one
             transport.abort()
-            said = f"HTTP {status}" if status else "it closed the connection"
-            raise self._named("proxy", f"no tunnel to {self._address.authority}: {said}")
-        connection = make()
-        secured = await loop.start_tls(
-            transport, connection, trust, server_hostname=self._address.host
-        )
+            raise self._untrusted(error) from None
+        except BaseException:
+            transport.abort()
+            raise
         if secured is None:
-            raise ConnectionResetError("closed in the handshake")
+            raise self._untrusted(ConnectionResetError())
         connection.connection_made(secured)
         return connection
 
@@ -125,10 +110,6 @@ class Dialer:
             self._trust = asyncio.ensure_future(asyncio.to_thread(make_trust))
         # Shielded: one caller that leaves must not take the trust from the others.
         return await asyncio.shield(self._trust)
-
-    def _unreachable(self, error: OSError) -> AttemptFailed:
-        target = self._proxy.address if self._proxy else self._address
-        return self._named("connect", f"no connection to {target.authority}: {reason(error)}")
 
     def _untrusted(self, error: OSError) -> AttemptFailed:
         message = f"no TLS with {self._address.authority}: {reason(error)}"
@@ -165,6 +146,12 @@ def trust_problem() -> str | None:
     )
 
 
+def is_of_tls(error: OSError) -> bool:
+    """Say whether a connection failed in its handshake: a host that refuses, or that cannot
+    be reached, is told apart from one that answers and then cuts."""
+    return isinstance(error, ssl.SSLError | ConnectionResetError | ConnectionAbortedError)
+
+
 def reason(error: BaseException) -> str:
     """Give the cause in a few words, without addresses of memory or files of ours."""
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -181,46 +168,12 @@ def reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-async def _addresses(target: Address) -> list[_AddressInfo]:
+async def _addresses(target: Address) -> list[str]:
     """Look up a host, this machine and literal addresses without asking anyone."""
-    hosts = [target.host]
     if target.host == "localhost" or target.host.endswith(".localhost"):
-        hosts = ["127.0.0.1", "::1"]
-    elif ip_literal(target.host) is None:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        return cast(list[_AddressInfo], found)
-    return [
-        (
-            socket.AF_INET6 if ":" in host else socket.AF_INET,
-            socket.SOCK_STREAM,
-            socket.IPPROTO_TCP,
-            "",
-            (host, target.port, 0, 0) if ":" in host else (host, target.port),
-        )
-        for host in hosts
-    ]
-
-
-class _Tunnel(asyncio.Protocol):
-    """Reads a proxy's answer to CONNECT; ``status`` is 0 if there was none to be read."""
-
-    def __init__(self) -> None:
-        self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._head = bytearray()
-
-    def data_received(self, data: bytes) -> None:
-        self._head += data
-        if b"\r\n\r\n" in self._head:
-            words = bytes(self._head).split(None, 2)
-            known = len(words) > 1 and words[0].startswith(b"HTTP/1.") and words[1].isdigit()
-            self._tell(int(words[1][:3]) if known else 0)
-        elif len(self._head) > _MAX_TUNNEL_HEAD_BYTES:
-            self._tell(0)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._tell(0)
-
-    def _tell(self, status: int) -> None:
-        if not self.status.done():
-            self.status.set_result(status)
+        return ["127.0.0.1", "::1"]
+    if ip_literal(target.host) is not None:
+        return [target.host]
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(info[4][0]) for info in found))

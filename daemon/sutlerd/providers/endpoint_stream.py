@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Self
@@ -11,6 +12,10 @@ from sutlerd.providers.contract import AttemptFailed, BuiltRequest
 from sutlerd.providers.dialect import Dialect, StreamReader
 from sutlerd.providers.tally import Tally
 from sutlerd.providers.transport import MAX_ERROR_BODY_BYTES, Response, StreamingResponse
+
+#: Some ten pieces in OpenAI's spelling, and some hundred and sixty.
+_FIRST_SLICE_BYTES = 2 * 1024
+_SLICE_BYTES = 32 * 1024
 
 Pieces = Sequence[Delta | Reply]
 
@@ -34,6 +39,8 @@ class AttemptStream:
         self._tally = tally
         self._hear = hear
         self._over = False
+        self._unread = b""
+        self._slice = _FIRST_SLICE_BYTES
         self._response: StreamingResponse
         self._reader: StreamReader
         self._left: AsyncExitStack
@@ -69,14 +76,27 @@ class AttemptStream:
             raise self._tally.failed(failure) from None
 
     async def _next_pieces(self) -> Pieces:
-        """Read on until there is something to pass on."""
+        """Read on until there is something to pass on.
+
+        What one read brought is read in slices, with a turn for the loop after each: the
+        first piece is on its way before the last of a burst is read, and no stream, however
+        fast, keeps the others waiting.
+        """
         # A failure that came in the same bytes as the last pieces is told now.
         self._reader.feed(b"")
-        async for data in self._response.chunks:
+        while True:
+            if self._unread:
+                await asyncio.sleep(0)
+            else:
+                try:
+                    self._unread = await anext(self._response.chunks)
+                except StopAsyncIteration:
+                    return self._passed(self._reader.eof())
+            data, self._unread = self._unread[: self._slice], self._unread[self._slice :]
             pieces = self._reader.feed(data)
             if pieces:
+                self._slice = _SLICE_BYTES
                 return self._passed(pieces)
-        return self._passed(self._reader.eof())
 
     def _passed(self, pieces: Pieces) -> Pieces:
         if isinstance(pieces[-1], Reply):
