@@ -36,6 +36,8 @@ from sutlerd.system.folders import Place
 from sutlerd.system.tasks import Tasks
 
 _INSTANCE_BYTES = 6
+#: For answers that cost nothing, so that one asked for again under its id is not made again.
+_PASSING_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +146,8 @@ def _ground(
 
 
 def _hub(ground: _Ground, connection_limit: int) -> Hub:
-    request_log = RequestLog(ground.store)
+    passing = MemoryStore(max_bytes=_PASSING_BYTES, clock=ground.clock)
+    request_log = RequestLog(ground.store, passing)
     hit_path = HitPath(ground.store, request_log)
     services = _services(ground, hit_path)
     services.hub = Hub(

@@ -66,7 +66,7 @@ llm:
   default_model: m
   providers:
     bench:
-      kind: openai_compatible
+      kind: llama_cpp
       base_url: {address}/v1
       api_key: bench-key-0123456789
       default_model: m

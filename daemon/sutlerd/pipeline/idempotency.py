@@ -1,6 +1,6 @@
 """A request under an id that was used before is answered as it was then, for a day.
 
-Records live in the local store, bounded like everything there. An answer that is in the
+Records are bounded like everything that is stored. An answer that is in the
 cache is only pointed to. What cost nothing, a cache hit, leaves no record: asking again
 costs nothing either.
 """
@@ -34,14 +34,19 @@ class Asked:
 
 
 class RequestLog:
-    """Answers by (uid, request id)."""
+    """Answers by (uid, request id).
 
-    def __init__(self, store: Store) -> None:
+    ``store`` keeps what was paid for through a restart; ``passing`` is memory, for what cost
+    nothing: asking for that again after a crash costs nothing either.
+    """
+
+    def __init__(self, store: Store, passing: Store) -> None:
         self._store = store
+        self._passing = passing
 
     def answer_to(self, asked: Asked) -> bytes | None:
         """Give the answer given before. Raises ``InvalidParams`` if it was another request."""
-        record = self._store.get(asked.record_key)
+        record = self._record(asked)
         if record is None:
             return None
         if record[:_HASH_BYTES] != asked.request_hash:
@@ -51,15 +56,21 @@ class RequestLog:
 
     def agrees(self, asked: Asked) -> bool:
         """Tell whether this id is new, or was used for this very request."""
-        record = self._store.get(asked.record_key)
+        record = self._record(asked)
         return record is None or record[:_HASH_BYTES] == asked.request_hash
 
-    def keep(self, asked: Asked, *, payload: bytes, stored_under: bytes | None) -> None:
+    def keep(
+        self, asked: Asked, *, payload: bytes, stored_under: bytes | None, was_free: bool
+    ) -> None:
         """Note an answer; ``stored_under`` is its key in the cache, if it is there."""
         rest = _HOLDS + payload if stored_under is None else _POINTS + stored_under
-        self._store.put(
+        store = self._passing if was_free else self._store
+        store.put(
             asked.record_key, asked.request_hash + rest, scope=f"idem:{asked.uid}", ttl_s=KEPT_S
         )
+
+    def _record(self, asked: Asked) -> bytes | None:
+        return self._passing.get(asked.record_key) or self._store.get(asked.record_key)
 
 
 def reused(request_id: str) -> InvalidParams:

@@ -196,7 +196,9 @@ class Pipeline:
             if self._second_tier is not None:
                 self._second_tier.put(stored_under, payload, ttl_s=call.cache_ttl_s)
         for asked in flight.asked:
-            self._request_log.keep(asked, payload=payload, stored_under=stored_under)
+            self._request_log.keep(
+                asked, payload=payload, stored_under=stored_under, was_free=cost_nanousd == 0
+            )
         return Answer(
             payload=payload,
             cached=False,
