@@ -84,8 +84,8 @@ class AsyncLink(asyncio.Protocol):
     # -- called by the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.WriteTransport):
-            self._transport = transport
+        # Not asked for its class: uvloop's transports are not asyncio's.
+        self._transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         for number, kind, payload in self._exchange.receive(data):

@@ -3,7 +3,7 @@
 `Home` is what a client has in one process; a forked child gets one of its own.
 """
 
-from _thread import allocate_lock
+from _thread import RLock
 from time import sleep
 
 from sutler.errors import SutlerError
@@ -29,7 +29,7 @@ class Home:
     def __init__(self, pid: int, settings: "Settings") -> None:
         self.pid = pid
         self.settings = settings
-        self.lock = allocate_lock()
+        self.lock = RLock()
         self.opening: "Optional[LockType]" = None
         self.link: "Optional[Link]" = None
         self.closed = False

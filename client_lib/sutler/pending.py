@@ -120,13 +120,18 @@ class Asked(Pending):
         """Give how long to wait before the next try; raises the call's error if there is none."""
         failure, now_s = self.failure, monotonic()
         if isinstance(failure, Lost):
-            return self._all_tries().lost(
-                failure,
-                now_s,
-                sent=self.sent,
-                repeatable=self.call.repeatable,
-                delivered=self.delivered,
-            )
+            try:
+                return self._all_tries().lost(
+                    failure,
+                    now_s,
+                    sent=self.sent,
+                    repeatable=self.call.repeatable,
+                    delivered=self.delivered,
+                )
+            except Overloaded as full:  # said at the door
+                if not self.patient:
+                    raise
+                return self._all_tries().postponed(full, now_s)
         error = from_wire(failure or {})
         if isinstance(error, ShuttingDown):
             self.let_go()

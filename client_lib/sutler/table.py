@@ -5,10 +5,11 @@ has a line under way. A role is a field and not a lock, so that whatever interru
 (Ctrl-C, a signal handler that raises), `Table.drop` finds out which roles it held and gives
 them back. Every method may be interrupted at any point and called again.
 
-No I/O here; every method holds the lock for a few steps only.
+No I/O here; every method holds the lock for a few steps only. The lock is reentrant, because
+a finalizer or a signal handler may come back in here while its own thread holds it.
 """
 
-from _thread import allocate_lock
+from _thread import RLock, allocate_lock
 
 from sutler.pending import CHUNK, ERROR, GARBAGE, Lost
 
@@ -26,7 +27,7 @@ class Table:
     __slots__ = ("_lock", "_open", "_parked", "_queue", "_reader", "_writer", "closing", "down")
 
     def __init__(self) -> None:
-        self._lock = allocate_lock()
+        self._lock = RLock()
         self._open: "Dict[int, Pending]" = {}
         self._parked: "Dict[Waiter, None]" = {}
         self._queue: "Dict[Waiter, None]" = {}
@@ -172,5 +173,5 @@ class Table:
         self._queue.pop(waiter, None)
 
     def _call_next(self, where: "Dict[Waiter, None]") -> None:
-        if where:
-            self._wake(next(iter(where)))
+        for waiter in list(where)[:1]:
+            self._wake(waiter)

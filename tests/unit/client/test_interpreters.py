@@ -13,8 +13,8 @@ import pytest
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[2]
-#: Those that need pytest or mypy, which other interpreters may not have.
-ONLY_HERE = {"test_interpreters", "test_typing"}
+#: Those that need pytest, mypy or uvloop, which other interpreters may not have.
+ONLY_HERE = {"test_interpreters", "test_typing", "test_uvloop"}
 OLDEST, NEWEST = (3, 8), (3, 13)
 
 

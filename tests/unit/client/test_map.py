@@ -153,6 +153,13 @@ class Failures(Case):
         ids = [asked.params["request_id"] for asked in daemon.asked]
         self.assertEqual(len(set(ids)), 20)
 
+    def test_a_daemon_with_too_many_connections_is_asked_again(self):
+        full = b'{"id":null,"error":{"message":"full","data":{"type":"overloaded",'
+        full += b'"retryable":true,"retry_after_s":0.01}}}\n'
+        daemon = self.daemon(complete=[Drop(full), Drop(full), echo])
+        prompts = ["p%d" % number for number in range(9)]
+        self.assertEqual(contents(self.client(daemon).map(prompts)), prompts)
+
     def test_what_will_never_fit_is_an_error(self):
         never = sutler.RateLimited("too large", retryable=False)
         with self.assertRaises(sutler.RateLimited):
