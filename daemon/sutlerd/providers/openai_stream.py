@@ -2,22 +2,21 @@
 
 Complete is a stream that gave its finish reason; ``[DONE]`` or the end only says that nothing
 follows. Usage comes before, with or after the finish reason, in a chunk with no choices or in
-every chunk (then the last counts). A server that does not stream answers with one JSON body:
-that is noticed by its first character and read as the whole reply it is.
+every chunk (then the last counts).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from sutlerd.domain.reply import Delta, Reply, ToolCallDelta
 from sutlerd.domain.usage import UNKNOWN_USAGE, Usage
 from sutlerd.providers.bounded_json import read_object
 from sutlerd.providers.contract import AttemptFailed
-from sutlerd.providers.dialect import MAX_REPLY_CHARS, MAX_STREAM_LINE_BYTES
 from sutlerd.providers.error_words import ErrorWords, words_of
-from sutlerd.providers.failures import bad_body, lost
+from sutlerd.providers.event_reader import EventReader
+from sutlerd.providers.failures import lost
 from sutlerd.providers.openai_read import (
     BROKEN_OFF,
     listed,
@@ -26,14 +25,11 @@ from sutlerd.providers.openai_read import (
     read_text,
     read_usage,
 )
-from sutlerd.providers.sse import Event, EventSplitter
+from sutlerd.providers.sse import Event
 from sutlerd.providers.tool_calls import ToolCallAssembler
 
-#: An answer that begins so is no event stream: JSON, or a page of HTML.
-_BODY_STARTS = b"{[<"
 
-
-class OpenAIStreamReader:
+class OpenAIStreamReader(EventReader):
     """See ``dialect.StreamReader``. ``judge`` makes the failure of an error that came inside,
     ``read_whole`` reads a body that turned out to be no stream."""
 
@@ -45,80 +41,24 @@ class OpenAIStreamReader:
         judge: Callable[[ErrorWords], AttemptFailed],
         read_whole: Callable[[bytes], Reply],
     ) -> None:
+        super().__init__(read_whole=read_whole)
         self._provider = provider
         self._judge = judge
-        self._read_whole = read_whole
-        self._splitter = EventSplitter(MAX_STREAM_LINE_BYTES)
         self._model = asked_model
-        self._whole: bytearray | None = None
-        self._begun: bool = False
-        self._done: bool = False
-        self._failure: AttemptFailed | None = None
         self._content: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
-        self._chars = 0
         self._tools = ToolCallAssembler()
         self._finish: str | None = None
         self._usage: Usage = UNKNOWN_USAGE
 
-    def feed(self, data: bytes) -> Sequence[Delta | Reply]:
-        if self._failure is not None:
-            raise self._failure
-        if self._done:
-            return ()
-        if not self._begun:
-            data = data.lstrip()
-            if not data:
-                return ()
-            self._begun = True
-            if data[0] in _BODY_STARTS:
-                self._whole = bytearray()
-        if self._whole is not None:
-            self._whole += data
-            if len(self._whole) > MAX_STREAM_LINE_BYTES:
-                raise bad_body("a body where a stream was asked for, and too long a one")
-            return ()
-        try:
-            events = self._splitter.feed(data)
-        except ValueError as error:
-            raise _unreadable(error) from None
-        return self._read(events, ends=False)
-
-    def eof(self) -> Sequence[Delta | Reply]:
-        if self._failure is not None:
-            raise self._failure
-        if self._done:
-            return ()
-        if self._whole is not None:
-            reply = self._read_whole(bytes(self._whole))
-            self._done = True
-            return (*_as_pieces(reply), reply)
-        return self._read(self._splitter.rest(), ends=True)
-
-    def _read(self, events: Sequence[Event], *, ends: bool) -> list[Delta | Reply]:
-        """Read events; keep a failure for the next call if there are pieces to give first."""
-        items: list[Delta | Reply] = []
-        try:
-            for event in events:
-                if event.data == b"[DONE]":
-                    items.append(self._close())
-                    return items
-                chunk = read_object(event.data)
-                if chunk.get("error") or event.name == "error":
-                    raise self._judge(words_of(chunk))
-                delta = self._take(chunk)
-                if delta is not None:
-                    items.append(delta)
-            if ends:
-                items.append(self._close())
-        except AttemptFailed as failure:
-            self._failure = failure
-        except ValueError as error:
-            self._failure = _unreadable(error)
-        if self._failure is not None and not items:
-            raise self._failure
-        return items
+    def take_event(self, event: Event) -> Delta | Reply | None:
+        if event.data == b"[DONE]":
+            return self.close()
+        chunk = read_object(event.data)
+        if chunk.get("error") or event.name == "error":
+            raise self._judge(words_of(chunk))
+        return self._take(chunk)
 
     def _take(self, chunk: dict[str, Any]) -> Delta | None:
         """Take one chunk; give what it adds, ``None`` if that is nothing to pass on."""
@@ -150,11 +90,9 @@ class OpenAIStreamReader:
         refusal = delta.get("refusal")
         if isinstance(refusal, str):
             self._refusal.append(refusal)
-            self._chars += len(refusal)
+            self.count_chars(len(refusal))
         pieces = self._take_calls(delta) if "tool_calls" in delta else ()
-        self._chars += len(content) + len(reasoning)
-        if self._chars > MAX_REPLY_CHARS:
-            raise ValueError(f"a reply over {MAX_REPLY_CHARS} characters")
+        self.count_chars(len(content) + len(reasoning))
         if not content and not reasoning and not pieces:
             return None
         return Delta(content=content, reasoning=reasoning, tool_calls=pieces)
@@ -167,16 +105,14 @@ class OpenAIStreamReader:
             piece = self._tools.add(
                 call.get("index"), call.get("id"), function.get("name"), function.get("arguments")
             )
-            self._chars += len(piece.arguments)
+            self.count_chars(len(piece.arguments))
             if piece.arguments or piece.name:
                 pieces.append(piece)
         return tuple(pieces)
 
-    def _close(self) -> Reply:
-        """Nothing follows: give the reply, or say that the stream was cut."""
+    def close(self) -> Reply:
         if self._finish is None:
             raise lost("cut", "the stream ended without a finish reason: the answer is not whole")
-        self._done = True
         return make_reply(
             content="".join(self._content),
             reasoning="".join(self._reasoning),
@@ -187,18 +123,3 @@ class OpenAIStreamReader:
             provider=self._provider,
             usage=self._usage,
         )
-
-
-def _unreadable(error: ValueError) -> AttemptFailed:
-    return bad_body(f"the stream cannot be read: {error}")
-
-
-def _as_pieces(reply: Reply) -> tuple[Delta, ...]:
-    """Give a reply that came whole as the one piece that it is."""
-    calls = tuple(
-        ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
-        for index, call in enumerate(reply.tool_calls)
-    )
-    if not reply.content and not reply.reasoning and not calls:
-        return ()
-    return (Delta(content=reply.content, reasoning=reply.reasoning or "", tool_calls=calls),)

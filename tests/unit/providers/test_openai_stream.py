@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sutlerd.domain.reply import Delta, Reply, ToolCallDelta
 from sutlerd.domain.usage import Usage
-from sutlerd.providers import dialect, openai_stream
+from sutlerd.providers import dialect, event_reader
 from sutlerd.providers.contract import AttemptFailed, BuiltRequest, Outcome, Verdict
 from sutlerd.providers.openai_chat import OpenAIChat
 from sutlerd.providers.openai_switches import COMPATIBLE
@@ -252,10 +252,10 @@ def test_a_server_that_does_not_stream_is_read_all_the_same() -> None:
 def test_a_stream_has_limits_of_line_length_fragments_and_characters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(openai_stream, "MAX_STREAM_LINE_BYTES", 10_000)
+    monkeypatch.setattr(event_reader, "MAX_STREAM_LINE_BYTES", 10_000)
     assert failure(b"data: " + b"x" * 11_000).kind == "bad_body"
     assert failure(b"{" + b" " * 11_000).kind == "bad_body"
-    monkeypatch.setattr(openai_stream, "MAX_REPLY_CHARS", 10_000)
+    monkeypatch.setattr(event_reader, "MAX_REPLY_CHARS", 10_000)
     assert failure(sse(*[openai_chunk(content="x" * 1000)] * 11)).kind == "bad_body"
     call = openai_chunk(tool_calls=[fragment(n, name="f") for n in range(2000)])
     assert dialect.MAX_TOOL_CALLS < 2000
