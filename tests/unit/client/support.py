@@ -70,6 +70,10 @@ class Case(unittest.TestCase):
 
     def script(self, text, *arguments, **options):
         """Run a Python program in a process of its own, its folder the test's."""
+        if "os.setuid(" in text or "os.chroot(" in text:
+            # From there it cannot write where the coverage of this run is kept.
+            environ = options.setdefault("env", dict(os.environ))
+            environ.pop("COVERAGE_PROCESS_CONFIG", None)
         process = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(text), *arguments],
             stdin=subprocess.PIPE,
