@@ -29,7 +29,11 @@ class WireClient:
         # A blocking connect waits in a full backlog; one with a timeout fails at once.
         limit = struct.pack("ll", int(timeout_s), 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        self._connect(path)
+        try:
+            self._connect(path)
+        except OSError:
+            self.socket.close()
+            raise
         self.socket.settimeout(timeout_s)
         self._numbers = itertools.count(1)
         self._read = bytearray()
