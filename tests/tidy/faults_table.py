@@ -17,6 +17,8 @@ TABLE = ROOT / "tests" / "faults.md"
 UNWRITTEN = "?"
 #: | C5 | what goes wrong, and what happens instead | `tests/unit/…`, `tests/…` |
 ROW = re.compile(r"^\| ([A-Z])(\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+#: The client's tests also run where there is no pytest, and call its marker by a shorter name.
+MARKERS = ("pytest.mark.fault", "fault")
 KINDS = {
     "C": "Clients",
     "P": "Providers",
@@ -39,7 +41,7 @@ def marked() -> dict[str, frozenset[str]]:
     files: dict[str, set[str]] = defaultdict(set)
     for source in suite():
         for node in ast.walk(source.tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.fault":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in MARKERS:
                 for argument in node.args:
                     assert isinstance(argument, ast.Constant), f"{source.name}:{node.lineno}"
                     files[str(argument.value)].add(source.name)
