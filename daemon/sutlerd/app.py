@@ -45,7 +45,7 @@ class App:
     """A daemon ready to be given connections."""
 
     hub: Hub
-    gate: Gate
+    attempts: Attempts
     store: Store
     tasks: Tasks
     providers: Providers
@@ -75,7 +75,7 @@ async def build(
     ground = _ground(config, providers, store, second_tier, tasks, clock, log)
     return App(
         hub=_hub(ground, connection_limit),
-        gate=ground.gate,
+        attempts=ground.attempts,
         store=store,
         tasks=tasks,
         providers=providers,

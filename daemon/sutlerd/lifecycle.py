@@ -170,7 +170,7 @@ async def _drain(
     hub = app.hub
     hub.draining = True
     front.stop_accepting()
-    app.gate.drain()
+    app.attempts.drain()
     log.event("info", "draining", calls=hub.calls_open, connections=len(hub.connections))
     again = asyncio.ensure_future(signals.get())
     idle = asyncio.ensure_future(hub.until(lambda: hub.calls_open == 0))

@@ -242,19 +242,20 @@ class Gate:
             async with asyncio.timeout(max(0.0, ask.wait_until_s - now_s)):
                 return await waiter.admitted
         except TimeoutError:
+            self._take_back(waiter)
             shortage = boundary.quota.shortage(ask.need, self._clock.monotonic_s())
             wait_s = shortage.wait_s if shortage is not None else 0.0
             raise self._too_long(ask, Shortage(waiter.bucket, wait_s, 0.0, 0.0)) from None
         except asyncio.CancelledError:
-            # Admitted and cancelled in the same turn of the loop: the permit must go back.
-            if waiter.admitted.done() and not waiter.admitted.cancelled():
-                self._undo(waiter.admitted)
+            self._take_back(waiter)
             raise
         finally:
             self._leave(boundary, place)
 
-    def _undo(self, admitted: asyncio.Future[Permit]) -> None:
-        if admitted.exception() is None:
+    def _take_back(self, waiter: _Waiter) -> None:
+        """Undo what was granted in the very turn of the loop in which its caller gave up."""
+        admitted = waiter.admitted
+        if admitted.done() and not admitted.cancelled() and admitted.exception() is None:
             permit = admitted.result()
             release = getattr(permit.token, "release", None)
             if release is not None:

@@ -20,6 +20,7 @@ from sutlerd.domain.errors import (
     ProviderError,
     ProviderUnavailable,
     RateLimited,
+    ShuttingDown,
 )
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.usage import Usage
@@ -102,6 +103,12 @@ class Attempts:
         self._max_retries = max_retries
         self._max_timeout_s = max_timeout_s
         self._chance = chance
+        self._stopping = asyncio.Event()
+
+    def drain(self) -> None:
+        """Begin no attempt from now on; who waits for one is told that the daemon stops."""
+        self._stopping.set()
+        self._turnstile.gate.drain()
 
     async def travel(self, routes: Sequence[Route], journey: Journey[T]) -> Arrived[T]:
         """Try the chain. Raises the ``CallError`` that the callers are told."""
@@ -141,7 +148,7 @@ class Attempts:
                     brought=brought, leg=leg, attempts=told, queued_s=queued_s, bucket=bucket
                 )
             if isinstance(decision, Again):
-                await asyncio.sleep(decision.delay_s)
+                await self._pause(decision.delay_s)
                 continue
             onward = None
             if isinstance(decision, NextRoute):
@@ -149,6 +156,15 @@ class Attempts:
             if onward is None:
                 raise ends
             leg = onward
+
+    async def _pause(self, delay_s: float) -> None:
+        """Wait until the same route may be tried again. Raises ``ShuttingDown``."""
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+        raise ShuttingDown("the daemon is stopping: reconnect and ask again")
 
     async def _admitted(self, journey: Journey[T], leg: Leg, now_s: float) -> Passed:
         return await self._turnstile.admit(
