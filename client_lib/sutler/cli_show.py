@@ -1,4 +1,4 @@
-"""``sutler status``, ``queue``, ``models``, ``ping``, ``cache``: what the daemon tells of itself."""
+"""``sutler status``, ``queue``, ``models``, ``ping``, ``cache``: what the daemon says of itself."""
 
 from __future__ import annotations
 
