@@ -96,6 +96,22 @@ async def test_connections_are_kept_for_the_next_call(
     assert provider.connections == 1
 
 
+async def test_a_stream_whose_end_comes_late_keeps_its_connection(
+    wire: Wired, provider: ScriptedProvider
+) -> None:
+    *most, end = answers.openai_stream().steps
+    provider.always = answers.Answer((*most, answers.Gate("end"), end))
+    assert (await wire.stream()).content == "The answer is 4"
+    assert wire.transport.open_connections() == 1
+    provider.open("end")
+    provider.always = answers.openai_stream()
+    ended = len(provider.requests)
+    while provider.connections == 1 and len(provider.requests) < ended + 20:
+        await wire.stream()
+    # The first may have been too early; but what was kept is used, and no third is made.
+    assert provider.connections <= 2
+
+
 @pytest.mark.fault("P10")
 async def test_a_stream_left_early_is_hung_up(wire: Wired, provider: ScriptedProvider) -> None:
     provider.always = answers.openai_stream(between=[answers.Gate("never")])

@@ -35,7 +35,7 @@ class SdkStream:
         self._timeout_s = timeout_s
         self._silence_s = silence_s
         self._where = transport.address.authority
-        self._finished = False
+        self._finished = self._ended = False
         self._phase = Phase()
 
     async def __aenter__(self) -> StreamingResponse:
@@ -70,7 +70,7 @@ class SdkStream:
 
     async def __aexit__(self, *_: object) -> None:
         self._transport.in_flight -= 1
-        if self._finished and not self._http.is_stream_consumed:
+        if self._finished and not self._ended:
             self._transport.linger(self._let_end())
         else:
             await self._http.aclose()
@@ -130,6 +130,9 @@ class SdkStream:
         try:
             async with asyncio.timeout_at(min(self._until_s, silent_s)):
                 return await anext(self._raw)
+        except StopAsyncIteration:
+            self._ended = True
+            raise
         except TimeoutError:
             raise self._too_late() if self._until_s <= silent_s else self._silent() from None
         except self._transport.failures as error:
