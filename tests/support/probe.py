@@ -69,6 +69,8 @@ class Probe:
             "calls_open": status["calls_open"],
             "buffered_bytes": status["buffered_bytes"],
             "attempts": sum(each["in_flight"] for each in providers),
+            "permits": sum(each["in_flight"] for each in status["buckets"]),
+            "waiting": sum(each["waiting"] for each in status["buckets"]),
             "tasks": process["tasks"],
             "flights": process["flights"],
             "request_ids": process["request_ids_under_way"],

@@ -17,9 +17,8 @@ from tests.support.wire_client import WireClient, text_of
 
 _HANGS = Answer((Hang(),), 9, 0)
 
-#: Five calls in five states, of a process that is then killed: about to be tried again, sent
-#: and unanswered, streaming, and following another client's flight, as a stream and whole.
-_FIVE = """
+#: Sends calls and prints what it hears, until it is killed.
+_CLIENT = """
 import json, socket, sys
 
 with socket.socket(socket.AF_UNIX) as sock:
@@ -43,19 +42,23 @@ def _calls_open(rig: Rig, wanted: int) -> None:
 
 def _client_process(rig: Rig, calls: list[tuple[str, dict[str, object]]]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", _FIVE, str(rig.daemon.socket), json.dumps(calls)],
+        [sys.executable, "-c", _CLIENT, str(rig.daemon.socket), json.dumps(calls)],
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
 @pytest.mark.fault("C5")
-def test_a_killed_client_leaves_nothing_of_its_five_calls_behind(tmp_path: Path) -> None:
-    with serving(tmp_path) as rig, rig.client() as other:
+def test_a_killed_client_leaves_nothing_of_its_calls_behind_whatever_they_are_at(
+    tmp_path: Path,
+) -> None:
+    # One permit is another client's; two are taken by what is sent and what streams.
+    with serving(tmp_path, llm={"rate_limits": {"scripted": {"calls_in_flight": 3}}}) as rig:
         rig.answers["refused"] = answers.openai_error(503, headers={"retry-after": "30"})
         rig.answers["sent"] = _HANGS
         rig.answers["streaming"] = answers.openai_stream(["a", "b"], between=[Hang()])
         rig.answers["shared"] = answers.openai_stream(["c", "d"], between=[Gate("go on")])
+        other = rig.client()
         shared = other.send("complete", prompt="shared", stream=True)
         assert other.line()["params"]["delta"] == "c"
         calls: list[tuple[str, dict[str, object]]] = [
@@ -64,20 +67,23 @@ def test_a_killed_client_leaves_nothing_of_its_five_calls_behind(tmp_path: Path)
             ("complete", {"prompt": "streaming", "stream": True}),
             ("complete", {"prompt": "shared", "stream": True}),
             ("complete", {"prompt": "shared"}),
+            ("chat", {"prompt": "queued"}),
         ]
-        with _client_process(rig, calls) as process:
+        with other, _client_process(rig, calls) as process:
             for prompt in ("refused", "sent", "streaming"):
                 rig.wait_until_asked(prompt)
-            _calls_open(rig, 6)
+            _calls_open(rig, 7)
+            assert sum(each["waiting"] for each in rig.status()["buckets"]) == 1
             process.kill()
-        # Both connections that only it used are closed; the shared flight goes on.
-        rig.provider.wait_until(lambda: rig.provider.hangups == 2, timeout_s=10)
-        _calls_open(rig, 1)
-        rig.provider.open("go on")
-        chunks, reply = other.final(shared)
+            # Both connections that only it used are closed; the shared flight goes on.
+            rig.provider.wait_until(lambda: rig.provider.hangups == 2, timeout_s=10)
+            _calls_open(rig, 1)
+            rig.provider.open("go on")
+            chunks, reply = other.final(shared)
         assert text_of(chunks) == "d"
         assert reply["result"]["coalesced"] is False
         assert rig.asked("refused") == rig.asked("shared") == 1
+        assert rig.asked("queued") == 0
 
 
 @pytest.mark.fault("C5")

@@ -112,6 +112,25 @@ def test_a_call_that_waits_to_be_tried_again_does_not_hold_up_the_end(tmp_path: 
 
 
 @pytest.mark.fault("O1")
+def test_who_waits_for_a_permit_is_told_at_once_and_who_has_one_may_finish(tmp_path: Path) -> None:
+    limits = {"rate_limits": {"scripted": {"calls_in_flight": 1}}}
+    with _serving(tmp_path, llm=limits) as rig, rig.client() as client:
+        rig.answers["sent"] = held("gate", answers.openai_chat("finished"))
+        client.send("chat", prompt="sent", as_id="sent")
+        rig.wait_until_asked("sent")
+        client.send("chat", prompt="queued", as_id="queued")
+        while not rig.status()["buckets"][0]["waiting"]:
+            time.sleep(0.01)
+        rig.daemon.process.send_signal(signal.SIGTERM)
+        refused = client.line()
+        assert (refused["id"], _type_of(refused)) == ("queued", "shutting_down")
+        rig.provider.open("gate")
+        assert [line["result"]["content"] for line in client.rest()] == ["finished"]
+        assert rig.asked("queued") == 0
+        assert _ended(rig) == Exit.CLEAN
+
+
+@pytest.mark.fault("O1")
 def test_who_waits_in_the_backlog_at_the_end_is_told_too(tmp_path: Path) -> None:
     with _serving(tmp_path) as rig, contextlib.ExitStack() as stack:
         # Connected and asked, but not accepted: the daemon stands still meanwhile.
