@@ -15,6 +15,7 @@ from sutlerd.providers.dialect import ModelTraits
 from sutlerd.providers.openai_switches import OpenAISwitches
 from sutlerd.providers.refusals import check_extra, check_word, refuse_unfit
 from sutlerd.providers.strict_schema import fits_strict
+from sutlerd.providers.tool_calls import shorten_ids
 
 #: Fields of ``extra`` that would set model, length, price or what the daemon sets itself.
 _RESERVED = frozenset(
@@ -78,7 +79,7 @@ def build_chat(
             body[field] = value
     if request.functions:
         _functions(request, body, traits, switches, dropped)
-    _extra(request.extra, body)
+    _extra(request.extra, body, switches)
     return BuiltRequest(
         model=model, path="/chat/completions", body=body, dropped=tuple(dict.fromkeys(dropped))
     )
@@ -99,7 +100,7 @@ def build_embed(
     }
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
-    _extra(request.extra, body)
+    _extra(request.extra, body, switches)
     return BuiltRequest(model=model, path="/embeddings", body=body)
 
 
@@ -120,6 +121,8 @@ def _messages(
         if "name" in copy and not takes_names and copy["role"] != "function":
             del copy["name"]
             dropped.append("name")
+        if switches.short_tool_ids:
+            shorten_ids(copy)
         spelt.append(copy)
     return spelt
 
@@ -189,7 +192,14 @@ def _plain_text(message: Mapping[str, Any]) -> str:
     return content or ""
 
 
-def _extra(extra: Mapping[str, Any], body: dict[str, Any]) -> None:
+def _extra(extra: Mapping[str, Any], body: dict[str, Any], switches: OpenAISwitches) -> None:
     """Add the fields that are passed through."""
+    problems = [
+        f"params.extra.{name}: {instead}"
+        for name, instead in switches.refused_extra.items()
+        if name in extra
+    ]
+    if problems:
+        raise InvalidParams(problems)
     check_extra(extra, _RESERVED, body)
     body.update(extra)

@@ -24,7 +24,7 @@ from sutlerd.providers.contract import (
 from sutlerd.providers.dialect import ModelTraits
 from sutlerd.providers.error_words import ErrorWords, read_words, words_of
 from sutlerd.providers.failures import bad_body, judge
-from sutlerd.providers.hints import duration_s, read_limits
+from sutlerd.providers.hints import duration_s, read_limits, retry_after_s
 from sutlerd.providers.openai_build import build_chat, build_embed
 from sutlerd.providers.openai_count import build_count, read_count
 from sutlerd.providers.openai_embed import read_vectors
@@ -117,6 +117,10 @@ class OpenAIChat:
             # Gemini hints at seconds even where the day's quota is gone.
             failure.verdict, failure.kind = Verdict.CLOSED, "no_credit"
             failure.outcome, failure.retry_after_s = Outcome.NOT_BILLED, None
+        if response.status == 402 and self.switches.hinted_402:
+            pause_s = retry_after_s(response.headers, response.arrived_unix_s)
+            if pause_s is not None:
+                failure.verdict, failure.retry_after_s = Verdict.RETRY, pause_s
         return failure
 
     def limits(self, response: Response) -> RateLimitView | None:

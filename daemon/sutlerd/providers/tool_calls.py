@@ -18,6 +18,7 @@ from sutlerd.providers.dialect import MAX_TOOL_CALLS, MAX_TOOL_FRAGMENTS
 
 #: Each check joins all fragments so far: without a limit a hostile stream makes it quadratic.
 _MAX_WHOLENESS_CHECKS = 64
+_SHORT_ID_CHARS = 9
 
 
 @dataclass(slots=True)
@@ -123,6 +124,25 @@ class ToolCallAssembler:
     def _made_up_id(self, number: int) -> str:
         digest = hashlib.sha256(f"{self.seed}/{number}".encode()).hexdigest()
         return f"call_{digest[:24]}"
+
+
+def shorten_ids(message: dict[str, Any]) -> None:
+    """Make the ids of calls in a message nine letters and digits, the same for the same id.
+
+    Those that are so already stay; ``message`` is changed, what is within it is not.
+    """
+    if "tool_calls" in message:
+        message["tool_calls"] = [
+            {**call, "id": _short_id(call["id"])} for call in message["tool_calls"]
+        ]
+    if "tool_call_id" in message:
+        message["tool_call_id"] = _short_id(message["tool_call_id"])
+
+
+def _short_id(id: str) -> str:
+    if len(id) == _SHORT_ID_CHARS and id.isascii() and id.isalnum():
+        return id
+    return hashlib.sha256(id.encode()).hexdigest()[:_SHORT_ID_CHARS]
 
 
 def spell_arguments(arguments: Any) -> str:
