@@ -38,6 +38,7 @@ from sutlerd.providers.sdk_openai import openai_loader
 _MAX_TEXTS = {"base64": 1024, "float": 256}
 #: Tokens in one request, all texts together.
 _OPENAI_REQUEST_TOKENS = 300_000
+_NO_CHAT = dict.fromkeys(("chat", "stream", "functions", "json_mode", "schema"), False)
 #: Models whose traits are kept made.
 _MAX_TRAITS = 1024
 
@@ -66,6 +67,7 @@ class Spoken:
     exact_counts: bool = False
     max_embed_texts: int | None = None
     max_embed_tokens: Callable[[str], int] | None = None
+    chats: bool = True
     #: ``openai_models``: so is their tokenizer, whatever the models' names.
     openai_models: bool = False
     models_path: str | None = None
@@ -95,6 +97,7 @@ def _voyage(name: str, settings: ProviderConfig) -> Spoken:
     api_key = settings.api_key.reveal() if settings.api_key is not None else None
     return Spoken(
         dialect=voyage.Voyage(provider=name),
+        chats=False,
         max_embed_texts=voyage.MAX_EMBED_TEXTS,
         max_embed_tokens=voyage.max_request_tokens,
         base_url=voyage.address_for(api_key, settings.base_url, settings.preset.base_url),
@@ -152,6 +155,8 @@ def traits_function(settings: ProviderConfig, spoken: Spoken) -> Callable[[str],
             max_embed_texts=spoken.max_embed_texts if embeds else None,
             max_embed_tokens=most(model) if embeds and most is not None else None,
         )
+        if not spoken.chats:
+            capabilities = replace(capabilities, **_NO_CHAT)
         return replace(known, capabilities=capabilities)
 
     return traits
