@@ -39,17 +39,14 @@ IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType(
         "llm.hedging": _pending("no call is sent twice"),
         "llm.fairness.per_uid": _pending("no uid has a limit of its own"),
         "llm.fairness.per_job": _pending("no job has a limit of its own"),
-        "llm.prices": _pending("no cost is computed"),
         "llm.ledger": _pending("no account is kept"),
         "llm.schema_repairs": _pending("an answer that misses its schema is not asked for again"),
         "llm.monitoring.prometheus": _pending("no metrics are served"),
         "llm.monitoring.tracing": _pending("no traces are sent"),
-        "llm.providers.*.capabilities": _pending("the built-in table of models holds"),
-        "llm.providers.*.prompt_caching": _pending("no cache marks are sent to the provider"),
         "prompts": _pending("no prompt library is read"),
         "http": _pending("there is no HTTP side"),
     }
 )
 
 #: Dialects that have code behind them; a provider of another one is off, and says so.
-SERVED_DIALECTS: Final = frozenset({"openai_chat", "ollama", "voyage"})
+SERVED_DIALECTS: Final = frozenset({"anthropic", "openai_chat", "ollama", "voyage"})

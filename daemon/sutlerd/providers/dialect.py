@@ -54,8 +54,7 @@ class ModelTraits:
     ``api`` is the interface of OpenAI's that the model is reached by.
     ``cache_from_tokens`` is the shortest prefix that the provider keeps for the next request
     if it is marked; ``None``: marks are of no use.
-    ``tokenizer`` is tiktoken's name of the model's own, ``estimate_factor`` what a count by
-    another tokenizer is to be multiplied with.
+    ``estimate_factor`` is what a count by another tokenizer is to be multiplied with.
     """
 
     capabilities: Capabilities = field(default_factory=Capabilities)
@@ -71,7 +70,6 @@ class ModelTraits:
     api: Literal["chat", "responses", "responses_for_functions"] = "chat"
     max_output_tokens: int | None = None
     cache_from_tokens: int | None = None
-    tokenizer: str | None = None
     estimate_factor: float = 1.0
 
     def drops_at(self, effort: object) -> frozenset[str]:

@@ -22,6 +22,7 @@ from sutlerd.providers.contract import (
     Capabilities,
     RateLimitView,
     TokenCount,
+    Verdict,
 )
 from sutlerd.providers.counting import LocalCounter
 from sutlerd.providers.dialect import Dialect, ModelTraits
@@ -30,7 +31,7 @@ from sutlerd.providers.estimate import estimate_tokens
 from sutlerd.providers.failures import bad_body, not_sent
 from sutlerd.providers.model_list import read_model_list
 from sutlerd.providers.tally import Tally
-from sutlerd.providers.transport import Request, Response, Transport
+from sutlerd.providers.transport import Request, Response, StreamingResponse, Transport
 
 #: Longest wait for the next bytes of a stream: models think in silence, but rarely for longer,
 #: and a dead stream should not hold its place until the attempt's own limit.
@@ -62,7 +63,9 @@ class EndpointSettings:
 
 class Endpoint:
     """See ``contract.Provider``. ``traits`` tells what a model takes; ``mask`` takes secrets
-    out of a text; ``counter`` counts where the server does not, ``None``: it is estimated."""
+    out of a text; ``counter`` counts where the server does not, ``None``: it is estimated.
+    ``gone`` tells of a model when it was shut down and what serves in its place, ``None`` of
+    all others: one that is gone is not asked for."""
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Endpoint:
         clock: Clock,
         mask: Callable[[str], str],
         counter: LocalCounter | None = None,
+        gone: Callable[[str], str | None] | None = None,
     ) -> None:
         self.name = settings.name
         self.default_model = settings.default_model
@@ -85,6 +89,7 @@ class Endpoint:
         self._traits = traits
         self._clock = clock
         self._counter = counter
+        self._gone = gone
         self._tally = Tally(clock=clock, mask=mask)
         self._heard: dict[str, tuple[Mapping[str, str], float]] = {}
 
@@ -114,11 +119,7 @@ class Endpoint:
         self, built: BuiltRequest, *, deadline_s: float
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Delta | Reply]]]:
         return AttemptStream(
-            open_stream=lambda: self._transport.stream(
-                _request(built, self._dialect.stream_body(built.body)),
-                timeout_s=self._time_s(deadline_s),
-                silence_s=self._settings.silence_s,
-            ),
+            open_stream=lambda: self._open_stream(built, deadline_s),
             dialect=self._dialect,
             built=built,
             tally=self._tally,
@@ -190,6 +191,7 @@ class Endpoint:
     ) -> _Read:
         with self._tally.under_way():
             try:
+                self._refuse_gone(built.model)
                 response = await self._transport.send(
                     _request(built, built.body), timeout_s=self._time_s(deadline_s)
                 )
@@ -199,6 +201,21 @@ class Endpoint:
                 raise self._tally.failed(failure) from None
         self._tally.succeeded()
         return answer
+
+    def _open_stream(
+        self, built: BuiltRequest, deadline_s: float
+    ) -> AbstractAsyncContextManager[StreamingResponse]:
+        self._refuse_gone(built.model)
+        return self._transport.stream(
+            _request(built, self._dialect.stream_body(built.body)),
+            timeout_s=self._time_s(deadline_s),
+            silence_s=self._settings.silence_s,
+        )
+
+    def _refuse_gone(self, model: str) -> None:
+        reason = None if self._gone is None else self._gone(model)
+        if reason is not None:
+            raise not_sent("model_gone", reason, verdict=Verdict.MODEL_GONE)
 
     def _time_s(self, deadline_s: float) -> float:
         """Give the time of one attempt; raise if there is none left."""

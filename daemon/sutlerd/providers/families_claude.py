@@ -39,7 +39,6 @@ def _claude(
         native_schema=structured,
         max_output_tokens=max_output_tokens,
         cache_from_tokens=cache_from_tokens,
-        tokenizer="o200k_base",
         estimate_factor=factor,
     )
 
@@ -127,3 +126,8 @@ CLAUDE: Final = (
     # Opus 5, Fable and Mythos, and what comes after them.
     (("claude-*",), _FREE),
 )
+
+#: The vendor's own service: a name that nobody knows is of a newer model.
+ANTHROPIC: Final = (*CLAUDE, (("*",), _FREE))
+#: Other models behind the same wire: they sample, and know none of the newer means.
+CLAUDE_WIRE: Final = (*CLAUDE, (("*",), ModelTraits(native_schema=False)))

@@ -25,7 +25,6 @@ _GPT_OSS = replace(
     reasoning=True,
     efforts=frozenset({"low", "medium", "high"}),
     thinking_modes=frozenset({"low", "medium", "high"}),
-    tokenizer="o200k_harmony",
 )
 _SWITCHED = frozenset({"true", "false"})
 

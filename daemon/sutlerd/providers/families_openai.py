@@ -16,15 +16,12 @@ _SAMPLING = frozenset({"temperature", "top_p"})
 _ALL = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})
 _CLASSIC = frozenset({"low", "medium", "high"})
 
-_PLAIN = ModelTraits(
-    capabilities=Capabilities(context_tokens=128_000), tokenizer="o200k_base", efforts=frozenset()
-)
+_PLAIN = ModelTraits(capabilities=Capabilities(context_tokens=128_000), efforts=frozenset())
 _GPT_4_1 = replace(_PLAIN, capabilities=Capabilities(context_tokens=1_000_000))
 #: Before schemas could be enforced. Retired by the vendor.
 _GPT_4 = ModelTraits(
     capabilities=Capabilities(context_tokens=8_192),
     native_schema=False,
-    tokenizer="cl100k_base",
     efforts=frozenset(),
 )
 _GPT_4_TURBO = replace(_GPT_4, capabilities=Capabilities(context_tokens=128_000))
@@ -40,7 +37,6 @@ _REASONING = ModelTraits(
     system_role="developer",
     reasoning=True,
     efforts=_ALL,
-    tokenizer="o200k_base",
 )
 _FIRST_O1 = replace(
     _REASONING,
@@ -76,7 +72,6 @@ _EMBEDDING = ModelTraits(
         schema=False,
         context_tokens=8_192,
     ),
-    tokenizer="cl100k_base",
 )
 
 OPENAI: Final = (

@@ -13,6 +13,7 @@ from typing import Protocol
 from sutlerd.config.schema import ProviderConfig
 from sutlerd.providers import ollama, voyage
 from sutlerd.providers.address import Address, Proxy
+from sutlerd.providers.anthropic_dialect import Anthropic
 from sutlerd.providers.counting import tokenizer_of
 from sutlerd.providers.dialect import Dialect, ModelTraits
 from sutlerd.providers.model_list import PATHS
@@ -32,6 +33,7 @@ from sutlerd.providers.openai_switches import (
     OpenAISwitches,
 )
 from sutlerd.providers.sdk import Sdk
+from sutlerd.providers.sdk_anthropic import anthropic_loader
 from sutlerd.providers.sdk_openai import openai_loader
 
 #: Texts in one request: with base64 the largest vectors make some 20 MB, in decimals as much.
@@ -104,6 +106,22 @@ def _voyage(name: str, settings: ProviderConfig) -> Spoken:
     )
 
 
+def _anthropic(name: str, settings: ProviderConfig) -> Spoken:
+    # Some write the version into the address, as with OpenAI's wire.
+    base_url = settings.base_url.rstrip("/").removesuffix("/v1")
+    return Spoken(
+        dialect=Anthropic(
+            provider=name,
+            mark_prefix=settings.prompt_caching,
+            old_key_header=settings.kind == "anthropic_compatible",
+        ),
+        package="anthropic",
+        load_sdk=anthropic_loader,
+        models_path=PATHS["anthropic"],
+        base_url=base_url,
+    )
+
+
 def _openai_wire(switches: OpenAISwitches) -> Callable[[str, ProviderConfig], Spoken]:
     def speak(name: str, _settings: ProviderConfig) -> Spoken:
         return Spoken(
@@ -137,6 +155,8 @@ OPENAI_KINDS: Mapping[str, OpenAISwitches] = {
 #: All but the embedded model, which is a provider of its own making.
 KINDS: Mapping[str, Callable[[str, ProviderConfig], Spoken]] = {
     **{kind: _openai_wire(switches) for kind, switches in OPENAI_KINDS.items()},
+    "anthropic": _anthropic,
+    "anthropic_compatible": _anthropic,
     "ollama": _ollama,
     "voyage": _voyage,
 }

@@ -15,7 +15,7 @@ from typing import Final
 from sutlerd.config.retired import retirement
 from sutlerd.config.schema_provider import CapabilityOverride, ProviderConfig
 from sutlerd.providers.dialect import ModelTraits
-from sutlerd.providers.families_claude import CLAUDE
+from sutlerd.providers.families_claude import ANTHROPIC, CLAUDE_WIRE
 from sutlerd.providers.families_open import HUB, OLLAMA
 from sutlerd.providers.families_openai import OPENAI
 
@@ -23,8 +23,8 @@ Families = tuple[tuple[tuple[str, ...], ModelTraits], ...]
 
 #: kind of provider -> its families
 FAMILIES: Final[Mapping[str, Families]] = {
-    "anthropic": CLAUDE,
-    "anthropic_compatible": CLAUDE,
+    "anthropic": ANTHROPIC,
+    "anthropic_compatible": CLAUDE_WIRE,
     "openai": OPENAI,
     "ollama": OLLAMA,
     "groq": HUB,

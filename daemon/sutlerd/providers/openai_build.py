@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from sutlerd.domain.call import ChatRequest, EmbedRequest
 from sutlerd.domain.errors import InvalidParams
 from sutlerd.providers.contract import BuiltRequest
 from sutlerd.providers.dialect import ModelTraits
+from sutlerd.providers.instructions import JSON_ALONE, schema_in_words
 from sutlerd.providers.openai_switches import OpenAISwitches
 from sutlerd.providers.refusals import check_extra, check_word, refuse_unfit
 from sutlerd.providers.strict_schema import fits_strict
@@ -164,12 +163,11 @@ def _ask_for_format(
             schema = {"name": "answer", "schema": request.schema, "strict": strict}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
             return
-        spelt = orjson.dumps(request.schema, option=orjson.OPT_SORT_KEYS).decode()
-        _instruct(messages, f"Answer with JSON alone that fits this JSON Schema: {spelt}", traits)
+        _instruct(messages, schema_in_words(request.schema), traits)
     elif request.json_mode:
         # OpenAI refuses the mode when no message speaks of JSON; others babble without end.
         if not any("json" in _plain_text(message).lower() for message in messages):
-            _instruct(messages, "Answer with JSON alone.", traits)
+            _instruct(messages, JSON_ALONE, traits)
     else:
         return
     if switches.schema != "instruction" and traits.native_json_mode:

@@ -154,15 +154,15 @@ def read_usage(body: Mapping[str, Any]) -> Usage | None:
     prompt = prompt if isinstance(prompt, dict) else {}
     completion = usage.get("completion_tokens_details")
     completion = completion if isinstance(completion, dict) else {}
-    cached = _count(prompt.get("cached_tokens"))
+    cached = read_tokens(prompt.get("cached_tokens"))
     if cached is None:
-        cached = _count(usage.get("prompt_cache_hit_tokens"))
+        cached = read_tokens(usage.get("prompt_cache_hit_tokens"))
     return Usage(
-        tokens_in=_count(usage.get("prompt_tokens")),
-        tokens_out=_count(usage.get("completion_tokens")),
+        tokens_in=read_tokens(usage.get("prompt_tokens")),
+        tokens_out=read_tokens(usage.get("completion_tokens")),
         cached_tokens_in=cached,
-        cache_write_tokens_in=_count(prompt.get("cache_write_tokens")),
-        reasoning_tokens_out=_count(completion.get("reasoning_tokens")),
+        cache_write_tokens_in=read_tokens(prompt.get("cache_write_tokens")),
+        reasoning_tokens_out=read_tokens(completion.get("reasoning_tokens")),
     )
 
 
@@ -177,7 +177,7 @@ def _has_text(part: Mapping[str, Any]) -> bool:
     return isinstance(part.get("text"), str)
 
 
-def _count(value: Any) -> int | None:
+def read_tokens(value: Any) -> int | None:
     """Take a count only if it is one; anything else is as not said."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 
+from sutlerd.config.retired import RETIRED
 from sutlerd.config.schema import Config, ProviderConfig
 from sutlerd.config.schema_provider import EndpointConfig
 from sutlerd.domain.ports import Clock, EventLog
@@ -18,6 +20,7 @@ from sutlerd.providers.counting import LocalCounter
 from sutlerd.providers.embedded import EmbeddedProvider
 from sutlerd.providers.endpoint import SILENCE_S, Endpoint, EndpointSettings
 from sutlerd.providers.kinds import KINDS, Spoken, traits_function
+from sutlerd.providers.model_table import gone
 from sutlerd.providers.pool import Pool
 from sutlerd.providers.transport import Transport
 from sutlerd.providers.transport_lean import LeanTransport
@@ -146,7 +149,19 @@ class _Builder:
             clock=self._clock,
             mask=self._mask,
             counter=self._counter,
+            gone=self._gone(settings),
         )
+
+    def _gone(self, settings: ProviderConfig) -> Callable[[str], str | None] | None:
+        """Give what tells of the vendor's own models that were shut down by today."""
+        if settings.kind not in RETIRED:
+            return None
+
+        def gone_by_now(model: str) -> str | None:
+            today = datetime.fromtimestamp(self._clock.unix_s(), UTC).date()
+            return gone(settings, model, today)
+
+        return gone_by_now
 
     def _transport(
         self, settings: ProviderConfig, spoken: Spoken, address: Address, proxy: Proxy | None
