@@ -84,8 +84,9 @@ def _openai_tokens(_model: str) -> int:
 
 
 def _ollama(name: str, settings: ProviderConfig) -> Spoken:
-    # Many know the address of its other wire only.
+    # Many know the address of its other wire only, or the one that it listens on.
     base_url = settings.base_url.rstrip("/").removesuffix("/v1").removesuffix("/api")
+    base_url = base_url.replace("//0.0.0.0", "//127.0.0.1", 1)
     return Spoken(
         dialect=ollama.Ollama(provider=name, keep_alive=settings.keep_alive),
         max_embed_texts=ollama.MAX_EMBED_TEXTS,

@@ -141,7 +141,7 @@ def _raise_if_cut(counted: int | None, body: dict[str, Any]) -> None:
     if counted is None:
         return
     estimate = prompt_estimate(body)
-    if estimate < _SMALL_TOKENS:
+    if estimate < _SMALL_TOKENS or counted >= estimate:
         return
     # Every word is a token at least, in any tokenizer.
     words = sum(len(message["content"].split()) for message in body["messages"])

@@ -87,6 +87,14 @@ def test_capabilities_follow_the_configuration() -> None:
     assert chats.context_tokens == 1000
 
 
+@pytest.mark.parametrize(
+    "written", ["http://0.0.0.0:11434", "http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/api/"]
+)
+def test_ollama_is_found_under_the_addresses_that_people_have_of_it(written: str) -> None:
+    built = build(it=settings("ollama", base_url=written))["it"]
+    assert built.health()["address"] == "http://127.0.0.1:11434"
+
+
 def test_with_no_configuration_there_is_the_embedded_model() -> None:
     providers = build_providers(Config(), clock=VirtualClock(), log=Events(), environ={})
     assert list(providers) == ["embedded"]
