@@ -18,6 +18,9 @@ from sutlerd.cache.memory_store import MemoryStore
 from sutlerd.cache.redis_store import RedisTier
 from sutlerd.config.schema import Config
 from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.ledger.price_list import read_published
+from sutlerd.ledger.prices import PriceTable, Seller
+from sutlerd.ledger.tariff import Rates, fixed
 from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.coalesce import Flights
 from sutlerd.pipeline.costs import Costs
@@ -139,7 +142,7 @@ def _ground(
         resolver=Resolver(llm=llm, router=router, providers=providers, instance=instance),
         gate=turnstile.gate,
         attempts=attempts,
-        costs=Costs(free=frozenset(name for name in providers if llm.providers[name].local)),
+        costs=Costs(prices=_prices(config, log), clock=clock, log=log),
         clock=clock,
         log=log,
     )
@@ -213,10 +216,35 @@ def _services(ground: _Ground, hit_path: HitPath) -> Services:
         hit_path=hit_path,
         embeddings=embeddings,
         counting=counting,
+        costs=ground.costs,
         gate=ground.gate,
         tasks=ground.tasks,
         clock=ground.clock,
     )
+
+
+def _prices(config: Config, log: EventLog) -> PriceTable:
+    sellers = {
+        name: Seller(
+            local=provider.local,
+            base_url=provider.base_url,
+            price_list=provider.preset.price_list,
+        )
+        for name, provider in config.llm.providers.items()
+    }
+    written = {
+        model: fixed(
+            Rates(
+                input_usd=price.input_usd,
+                output_usd=price.output_usd,
+                cache_read_usd=price.cache_read_usd,
+                cache_write_usd=price.cache_write_usd,
+            ),
+            "configuration",
+        )
+        for model, price in config.llm.prices.items()
+    }
+    return PriceTable(written=written, sellers=sellers, read=read_published, log=log)
 
 
 def _store(

@@ -18,7 +18,8 @@ class Preset:
     ``key_env`` is the variable that holds the key unless the configuration names another
     source; with ``key_needed`` the provider is off without one. ``local`` means that the
     node's own machine does the work, so its price is 0. ``attempt_timeout_s`` is ``None``
-    where the general one holds.
+    where the general one holds. ``price_list`` is the seller's name in published price lists;
+    without it an endpoint is known there by its address or by the name it is given.
     """
 
     dialect: str
@@ -31,6 +32,7 @@ class Preset:
     dimension: int | None = None
     attempt_timeout_s: float | None = None
     local: bool = False
+    price_list: str | None = None
 
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
@@ -42,6 +44,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             key_env="ANTHROPIC_API_KEY",
             key_needed=True,
             default_model="claude-sonnet-5-5",
+            price_list="anthropic",
         ),
         "openai": Preset(
             dialect="openai_chat",
@@ -51,6 +54,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             key_needed=True,
             default_model="gpt-5.4-mini",
             embed_models=("text-embedding-3-small", "text-embedding-3-large"),
+            price_list="openai",
         ),
         "ollama": Preset(
             dialect="ollama",
@@ -70,12 +74,14 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             base_url="https://api.together.ai/v1",
             key_env="TOGETHER_API_KEY",
             key_needed=True,
+            price_list="together",
         ),
         "groq": Preset(
             dialect="openai_chat",
             base_url="https://api.groq.com/openai/v1",
             key_env="GROQ_API_KEY",
             key_needed=True,
+            price_list="groq",
         ),
         "voyage": Preset(
             dialect="voyage",
@@ -85,6 +91,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             default_model="voyage-4",
             embed_models=("voyage-4", "voyage-4-large", "voyage-4-lite"),
             dimension=1024,
+            price_list="voyageai",
         ),
         "embedded": Preset(
             dialect="openai_chat",
@@ -109,6 +116,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             base_url="https://openrouter.ai/api/v1",
             key_env="OPENROUTER_API_KEY",
             key_needed=True,
+            price_list="openrouter",
         ),
         "deepseek": Preset(
             dialect="openai_chat",
@@ -116,18 +124,21 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             key_env="DEEPSEEK_API_KEY",
             key_needed=True,
             default_model="deepseek-v4-flash",
+            price_list="deepseek",
         ),
         "mistral": Preset(
             dialect="openai_chat",
             base_url="https://api.mistral.ai/v1",
             key_env="MISTRAL_API_KEY",
             key_needed=True,
+            price_list="mistral",
         ),
         "gemini": Preset(
             dialect="openai_chat",
             base_url="https://generativelanguage.googleapis.com/v1beta/openai",
             key_env="GEMINI_API_KEY",
             key_needed=True,
+            price_list="google",
         ),
         "openai_compatible": Preset(dialect="openai_chat"),
         "anthropic_compatible": Preset(dialect="anthropic"),

@@ -79,8 +79,11 @@ class BudgetConfig(Group):
 
 
 class Price(Group):
-    """Dollars for a million tokens. ``models`` prices are looked up by ``provider/model``
-    first, then by model."""
+    """Dollars for a million tokens, looked up by ``provider/model`` first, then by model.
+
+    Models that the operator's own machines serve cost nothing unless one is priced by
+    ``provider/model``.
+    """
 
     input_usd: Usd
     output_usd: Usd

@@ -73,13 +73,17 @@ class Used(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived(Generic[T]):
-    """What the last attempt brought, who brought it, and all that were made."""
+    """What the last attempt brought, who brought it, and all that were made.
+
+    ``asked_unix_s`` is when it was sent: its price is of that time.
+    """
 
     brought: T
     leg: Leg
     attempts: list[dict[str, Any]]
     queued_s: float
     bucket: str | None
+    asked_unix_s: float
 
 
 class Attempts:
@@ -126,6 +130,7 @@ class Attempts:
                 queued_s += passed.permit.queued_s
                 bucket = passed.permit.bucket or bucket
                 started_s = self._clock.monotonic_s()
+                asked_unix_s = self._clock.unix_s()
                 brought = await self._once(journey, leg, passed, started_s)
             except RateLimited as refused:
                 # Not asked at all: the wait would be longer than the caller's time.
@@ -145,7 +150,12 @@ class Attempts:
             else:
                 told.append(_told(leg.route, "ok", self._clock.monotonic_s() - started_s))
                 return Arrived(
-                    brought=brought, leg=leg, attempts=told, queued_s=queued_s, bucket=bucket
+                    brought=brought,
+                    leg=leg,
+                    attempts=told,
+                    queued_s=queued_s,
+                    bucket=bucket,
+                    asked_unix_s=asked_unix_s,
                 )
             if isinstance(decision, Again):
                 await self._pause(decision.delay_s)

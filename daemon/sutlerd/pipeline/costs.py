@@ -1,20 +1,69 @@
-"""What an answer cost: local models nothing; of the others nobody can say until they are priced."""
+"""What an answer cost, at the prices of the time when it was asked for."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from sutlerd.domain.call import Route
+from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Embedded, Reply
+from sutlerd.domain.usage import Usage
+from sutlerd.ledger.prices import PriceTable
+from sutlerd.ledger.tariff import cost_nanousd, shown
+
+_MAX_TOLD = 256
 
 
 class Costs:
-    """``free`` names the providers whose models run on the operator's own machines."""
+    """Gives nano-dollars, or ``None`` for unknown, never a guess."""
 
-    def __init__(self, *, free: frozenset[str]) -> None:
-        self._free = free
+    def __init__(self, *, prices: PriceTable, clock: Clock, log: EventLog) -> None:
+        self._prices = prices
+        self._clock = clock
+        self._log = log
+        self._told: set[tuple[str, str]] = set()
 
-    def of(self, route: Route, reply: Reply) -> int | None:
-        """Give nano-dollars, or ``None`` for unknown, never a guess."""
-        return 0 if route.provider in self._free else None
+    def prepare(self, route: Route) -> None:
+        """Begin what pricing an answer of this route will need, while the provider works."""
+        self._prices.prepare(route.provider, route.model)
 
-    def of_embedding(self, route: Route, embedded: Embedded) -> int | None:
-        return 0 if route.provider in self._free else None
+    async def of(self, route: Route, reply: Reply, *, asked_unix_s: float) -> int | None:
+        return await self._cost(route, reply.model, reply.usage, asked_unix_s, embeds=False)
+
+    async def of_embedding(
+        self, route: Route, embedded: Embedded, *, asked_unix_s: float
+    ) -> int | None:
+        return await self._cost(route, embedded.model, embedded.usage, asked_unix_s, embeds=True)
+
+    async def _cost(
+        self, route: Route, served_model: str, usage: Usage, asked_unix_s: float, *, embeds: bool
+    ) -> int | None:
+        """Price by the model that served, and no lower than by the one that was asked for."""
+        asked = await self._prices.tariff(route.provider, route.model)
+        served = asked
+        if served_model != route.model:
+            served = await self._prices.tariff(route.provider, served_model)
+        if served is None:
+            self._tell(route.provider, served_model)
+            return None
+        cost = cost_nanousd(served.at(asked_unix_s), usage, embeds=embeds)
+        if asked is None or asked is served or cost is None:
+            return cost
+        cost_as_asked = cost_nanousd(asked.at(asked_unix_s), usage, embeds=embeds)
+        return None if cost_as_asked is None else max(cost, cost_as_asked)
+
+    async def shown(self, route: Route) -> dict[str, Any] | None:
+        """Give what a model costs now, as callers see it; ``None`` for unknown."""
+        tariff = await self._prices.tariff(route.provider, route.model)
+        return None if tariff is None else shown(tariff.at(self._clock.unix_s()), tariff.source)
+
+    def _tell(self, provider: str, model: str) -> None:
+        if (provider, model) not in self._told and len(self._told) < _MAX_TOLD:
+            self._told.add((provider, model))
+            self._log.event(
+                "warning",
+                "price_unknown",
+                provider=provider,
+                model=model,
+                hint=f"set llm.prices: {{{provider}/{model}: {{input_usd: …, output_usd: …}}}}",
+            )

@@ -206,7 +206,11 @@ class Embeddings:
             batch=batch, asker=asker, providers=self._providers, clock=self._clock
         )
         try:
+            self._costs.prepare(route)
             arrived = await self._attempts.travel([route], journey)
+            batch.cost_nanousd = await self._costs.of_embedding(
+                route, arrived.brought, asked_unix_s=arrived.asked_unix_s
+            )
         except CallError as error:
             self._log.event(
                 error.log_level,
@@ -226,7 +230,7 @@ class Embeddings:
             _fail(batch, InternalError(f"{type(error).__name__}: see the daemon's log"))
             raise
         else:
-            self._keep(batch, arrived.brought, route, store)
+            self._keep(batch, arrived.brought, store)
             self._log.event(
                 "info",
                 "embed",
@@ -235,14 +239,14 @@ class Embeddings:
                 route=str(route),
                 texts=len(batch.texts),
                 tokens_in=arrived.brought.usage.tokens_in,
+                cost_nanousd=batch.cost_nanousd,
             )
             batch.done.set_result(None)
         finally:
             self._forget(batch)
 
-    def _keep(self, batch: Batch, embedded: Embedded, route: Route, store: _Storing) -> None:
+    def _keep(self, batch: Batch, embedded: Embedded, store: _Storing) -> None:
         batch.embedded = embedded
-        batch.cost_nanousd = self._costs.of_embedding(route, embedded)
         for key, floats in zip(batch.texts, embedded.vectors, strict=True):
             vector = Vector(model=embedded.model, dimension=embedded.dimension, floats=floats)
             batch.vectors[key] = vector

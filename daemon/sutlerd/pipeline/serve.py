@@ -154,8 +154,12 @@ class Pipeline:
                 journey = ChatJourney(
                     flight, resolved, providers=self._providers, clock=self._clock
                 )
+                self._costs.prepare(call.routes[0])
                 arrived = await self._attempts.travel(call.routes, journey)
-                answer = self._keep(flight, resolved, arrived)
+                cost_nanousd = await self._costs.of(
+                    arrived.leg.route, arrived.brought, asked_unix_s=arrived.asked_unix_s
+                )
+                answer = self._keep(flight, resolved, arrived, cost_nanousd)
                 await self._made_sure(flight, answer)
                 self._log_call(call, started_s, arrived=arrived, answer=answer)
         except CallError as error:
@@ -183,10 +187,15 @@ class Pipeline:
         )
         return Answer(payload=payload, cached=True)
 
-    def _keep(self, flight: Flight, resolved: Resolved, arrived: Arrived[Reply]) -> Answer:
+    def _keep(
+        self,
+        flight: Flight,
+        resolved: Resolved,
+        arrived: Arrived[Reply],
+        cost_nanousd: int | None,
+    ) -> Answer:
         """Store what may be stored, note the request ids, and make the answer."""
         call = resolved.call
-        cost_nanousd = self._costs.of(arrived.leg.route, arrived.brought)
         payload = encode_payload(arrived.brought, cost_nanousd=cost_nanousd)
         stored_under = None
         if flight.stores and call.cacheable and call.cache_ttl_s > 0 and storable(arrived.brought):

@@ -96,8 +96,8 @@ def cancel(services: Services, session: Session, params: CancelParams) -> dict[s
     return {"cancelled": session.cancel_request(params.id)}
 
 
-def models(services: Services, session: Session, params: NoParams) -> dict[str, Any]:
-    return {"models": services.list_models()}
+async def models(services: Services, session: Session, params: NoParams) -> dict[str, Any]:
+    return {"models": await services.list_models()}
 
 
 def status(services: Services, session: Session, params: NoParams) -> dict[str, Any]:

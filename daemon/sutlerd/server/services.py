@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from sutlerd.admission.gate import Gate
 from sutlerd.cache.contract import SecondTier, Store, StoreUnavailable
 from sutlerd.config.schema import LimitsConfig
+from sutlerd.domain.call import Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import Overloaded
 from sutlerd.domain.ports import Clock
+from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.counting import Counting
 from sutlerd.pipeline.embedding import Embeddings
 from sutlerd.pipeline.hits import HitPath
@@ -49,6 +51,7 @@ class Services:
         hit_path: HitPath,
         embeddings: Embeddings,
         counting: Counting,
+        costs: Costs,
         gate: Gate,
         tasks: Tasks,
         clock: Clock,
@@ -58,6 +61,7 @@ class Services:
         self.limits = limits
         self.embeddings = embeddings
         self.counting = counting
+        self._costs = costs
         self._providers = providers
         self._off = off
         self._default_route = default_route
@@ -69,7 +73,7 @@ class Services:
         self._clock = clock
         self._started_s = clock.monotonic_s()
 
-    def list_models(self) -> list[dict[str, Any]]:
+    async def list_models(self) -> list[dict[str, Any]]:
         return [
             {
                 "id": model,
@@ -77,7 +81,7 @@ class Services:
                 "default": (provider.name, model) == self._default_route,
                 "available": True,
                 "capabilities": provider.capabilities(model).to_wire(),
-                "price": None,
+                "price": await self._costs.shown(Route(provider=provider.name, model=model)),
             }
             for provider in self._providers.values()
             for model in dict.fromkeys([*provider.models, *provider.embed_models])

@@ -1,0 +1,1 @@
+"""Money: prices, what a call costs, and what may still be spent."""
