@@ -178,9 +178,18 @@ class Provider(Protocol):
     async def embed(self, built: BuiltRequest, *, deadline_s: float) -> Embedded: ...
 
     async def count_tokens(
-        self, asked: str | Sequence[dict[str, Any]], model: str, *, deadline_s: float
+        self,
+        asked: str | Sequence[dict[str, Any]],
+        model: str,
+        *,
+        deadline_s: float,
+        ask_provider: bool = False,
     ) -> TokenCount:
-        """Count a bare text, or the whole prompt that messages become."""
+        """Count a bare text, or the whole prompt that messages become.
+
+        ``ask_provider``: by the provider's own count where it has one, even if that is a call
+        far away; else only servers nearby are asked.
+        """
 
     def limits_seen(self, model: str) -> RateLimitView | None:
         """Give the shared limits as the last reply for this model told them."""

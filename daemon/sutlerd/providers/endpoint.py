@@ -47,7 +47,8 @@ class EndpointSettings:
     """``timeout_s`` bounds one attempt, ``silence_s`` the wait for each piece of a stream
     after its head. ``address`` and ``transport`` are for ``status`` alone. ``models_path`` is
     where the server lists its models, ``None``: it does not. ``openai_models``: whatever their
-    names, the models are OpenAI's and so is their tokenizer."""
+    names, the models are OpenAI's and so is their tokenizer. ``counts_if_asked``: the server
+    counts tokens, but far away and within a limit of its own."""
 
     name: str
     address: str
@@ -59,6 +60,7 @@ class EndpointSettings:
     silence_s: float = SILENCE_S
     models_path: str | None = None
     openai_models: bool = False
+    counts_if_asked: bool = False
 
 
 class Endpoint:
@@ -127,12 +129,18 @@ class Endpoint:
         )
 
     async def count_tokens(
-        self, asked: str | Sequence[dict[str, Any]], model: str, *, deadline_s: float
+        self,
+        asked: str | Sequence[dict[str, Any]],
+        model: str,
+        *,
+        deadline_s: float,
+        ask_provider: bool = False,
     ) -> TokenCount:
         traits = self._traits(model)
-        built = self._dialect.build_count(asked, model, traits)
-        if built is not None:
-            return await self._once(built, self._read_count, deadline_s)
+        if ask_provider or not self._settings.counts_if_asked:
+            built = self._dialect.build_count(asked, model, traits)
+            if built is not None:
+                return await self._once(built, self._read_count, deadline_s)
         if self._counter is None:
             return estimate_tokens(asked)
         openai = self._settings.openai_models

@@ -19,6 +19,7 @@ from sutlerd.providers.dialect import Dialect, ModelTraits
 from sutlerd.providers.model_list import PATHS
 from sutlerd.providers.model_table import traits_of
 from sutlerd.providers.openai_chat import OpenAIChat
+from sutlerd.providers.openai_dialect import OpenAI
 from sutlerd.providers.openai_switches import (
     COMPATIBLE,
     DEEPSEEK,
@@ -61,12 +62,14 @@ class SdkLoader(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spoken:
     """How one configured provider speaks. ``package`` is that of ``load_sdk``, which is
-    ``None`` where there is none. ``exact_counts``: its server counts tokens itself."""
+    ``None`` where there is none. ``exact_counts``: its server counts tokens itself;
+    ``counts_if_asked``: it can, at the price of a call far away."""
 
     dialect: Dialect
     package: str = ""
     load_sdk: SdkLoader | None = None
     exact_counts: bool = False
+    counts_if_asked: bool = False
     max_embed_texts: int | None = None
     max_embed_tokens: Callable[[str], int] | None = None
     chats: bool = True
@@ -118,6 +121,7 @@ def _anthropic(name: str, settings: ProviderConfig) -> Spoken:
         ),
         package="anthropic",
         load_sdk=anthropic_loader,
+        counts_if_asked=True,
         models_path=PATHS["anthropic"],
         base_url=base_url,
     )
@@ -125,14 +129,18 @@ def _anthropic(name: str, settings: ProviderConfig) -> Spoken:
 
 def _openai_wire(switches: OpenAISwitches) -> Callable[[str, ProviderConfig], Spoken]:
     def speak(name: str, _settings: ProviderConfig) -> Spoken:
+        dialect: Dialect = OpenAIChat(provider=name, switches=switches)
+        if switches is OPENAI:
+            dialect = OpenAI(provider=name)
         return Spoken(
-            dialect=OpenAIChat(provider=name, switches=switches),
+            dialect=dialect,
             package="openai",
             load_sdk=openai_loader,
             exact_counts=switches.counts is not None,
             max_embed_texts=_MAX_TEXTS[switches.embed_encoding],
             max_embed_tokens=_openai_tokens if switches is OPENAI else None,
             openai_models=switches is OPENAI,
+            counts_if_asked=switches is OPENAI,
             models_path=PATHS["openai_chat"],
         )
 

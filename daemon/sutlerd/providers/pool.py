@@ -89,9 +89,18 @@ class Pool:
         return await self._ask(lambda end: end.embed(built, deadline_s=deadline_s))
 
     async def count_tokens(
-        self, asked: str | Sequence[dict[str, Any]], model: str, *, deadline_s: float
+        self,
+        asked: str | Sequence[dict[str, Any]],
+        model: str,
+        *,
+        deadline_s: float,
+        ask_provider: bool = False,
     ) -> TokenCount:
-        return await self._ask(lambda end: end.count_tokens(asked, model, deadline_s=deadline_s))
+        return await self._ask(
+            lambda end: end.count_tokens(
+                asked, model, deadline_s=deadline_s, ask_provider=ask_provider
+            )
+        )
 
     async def served_models(self, *, deadline_s: float) -> tuple[str, ...] | None:
         return await self._ask(lambda end: end.served_models(deadline_s=deadline_s))

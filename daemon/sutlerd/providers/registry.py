@@ -142,6 +142,7 @@ class _Builder:
                 # The packages are only made to post.
                 models_path=spoken.models_path if settings.transport == "lean" else None,
                 openai_models=spoken.openai_models,
+                counts_if_asked=spoken.counts_if_asked,
             ),
             dialect=spoken.dialect,
             transport=self._transport(settings, spoken, address, proxy),
