@@ -54,7 +54,6 @@ class AsyncStream:
         if piece is not None:
             return Chunk(chunk_of(piece))
         self._ended = True
-        self._result = self._pieces.call.value(self._pieces.result)
         raise StopAsyncIteration
 
     async def _guarded(self) -> "Optional[Dict[str, Any]]":
@@ -83,6 +82,7 @@ class AsyncStream:
                 return piece
             if pieces.over:
                 if pieces.failure is None:
+                    self._result = pieces.call.value(pieces.result)
                     return None
                 await asyncio.sleep(pieces.pause_s())
                 await pieces.start()

@@ -122,8 +122,8 @@ class Link:
         self._dispose()
 
     def fail(self, reason: str) -> None:
-        """End the connection: every open request is lost. Idempotent."""
-        self._table.end(Lost(reason))
+        """Break off the connection: every open request is lost. Idempotent."""
+        self._table.end(Lost(reason, ours=True))
         self._dispose()
 
     def forsake(self) -> None:

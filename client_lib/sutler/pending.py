@@ -34,14 +34,18 @@ class Expired(Exception):
 class Lost:
     """How a connection ended: a reason for people, and the daemon's last words if it had any.
 
-    ``words`` is the error object that it sent about the connection itself.
+    ``words`` is the error object that it sent about the connection itself. ``ours``: this
+    process broke it off, so it says nothing about the daemon.
     """
 
-    __slots__ = ("reason", "words")
+    __slots__ = ("ours", "reason", "words")
 
-    def __init__(self, reason: str, words: "Optional[Dict[str, Any]]" = None) -> None:
+    def __init__(
+        self, reason: str, words: "Optional[Dict[str, Any]]" = None, *, ours: bool = False
+    ) -> None:
         self.reason = reason
         self.words = words
+        self.ours = ours
 
 
 class Waiter:

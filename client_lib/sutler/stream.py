@@ -71,7 +71,6 @@ class Stream:
         if piece is not None:
             return Chunk(chunk_of(piece))
         self._ended = True
-        self._result = self._pieces.call.value(self._pieces.result)
         raise StopIteration
 
     def _next_piece(self) -> "Optional[Dict[str, Any]]":
@@ -84,6 +83,7 @@ class Stream:
                 return piece
             if pieces.over:
                 if pieces.failure is None:
+                    self._result = pieces.call.value(pieces.result)
                     return None
                 sleep(pieces.pause_s())
                 pieces.start()
@@ -94,15 +94,16 @@ class Stream:
         try:
             return step()
         except Expired:
+            error = self._kept(self._pieces.timed_out())
             self._ended = True
-            raise self._kept(self._pieces.timed_out()) from None
-        except SutlerError as error:
+            raise error from None
+        except SutlerError as told:
+            self._kept(told)
             self._ended = True
-            self._kept(error)
             raise
         except BaseException:
-            self._ended = True
             self._kept(Cancelled("the stream was interrupted"))
+            self._ended = True
             self._pieces.interrupted()
             raise
 
@@ -114,8 +115,8 @@ class Stream:
         """End the stream; if it has not ended by itself, cancel the call in the daemon."""
         if self._ended:
             return
-        self._ended = True
         self._kept(Cancelled("the stream was closed before its end"))
+        self._ended = True
         if self._pieces.link is not None and self._pieces.home.pid == getpid():
             self._pieces.link.abandon(self._pieces)
 

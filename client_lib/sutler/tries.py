@@ -77,9 +77,12 @@ class Tries:
                 raise words
             # Whose line the daemon could not read is not known: each gets a second try.
             error = words
-        if delivered or (sent and (self._lost or not repeatable)):
+        if delivered or (sent and not repeatable):
             raise error
-        self._lost = self._lost or sent
+        if sent and not lost.ours:
+            if self._lost:
+                raise error
+            self._lost = True
         return self._after(error, now_s)
 
     def _after(self, error: "SutlerError", now_s: float) -> float:

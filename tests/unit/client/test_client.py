@@ -284,6 +284,14 @@ class Streams(Case):
         with self.assertRaises(sutler.ProviderUnavailable):
             stream.result  # noqa: B018 -- reading it is the test
 
+    def test_a_broken_result_at_its_end_is_an_error_that_stays(self):
+        stream = self.client(self.daemon(complete=[Chunks("a", then=5)])).stream("x")
+        self.assertEqual(next(stream).content, "a")
+        with self.assertRaises(sutler.InternalError):
+            next(stream)
+        with self.assertRaises(sutler.InternalError):
+            stream.result  # noqa: B018 -- reading it is the test
+
     def test_a_silent_stream_ends_at_its_limit(self):
         daemon = self.daemon(complete=[Chunks("a", then=Hold())])
         stream = self.client(daemon).stream("x", timeout_s=0.1)

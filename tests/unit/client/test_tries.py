@@ -42,6 +42,17 @@ class Again(unittest.TestCase):
         with self.assertRaises(ConnectionLost):
             many.lost(GONE, 7.0)
 
+    def test_what_this_process_broke_off_itself_does_not_count(self):
+        ours = Lost("a call was interrupted", ours=True)
+        trying = tries()
+        for second in range(5):
+            trying.lost(ours, float(second))
+        trying.lost(GONE, 6.0)
+        with self.assertRaises(ConnectionLost):
+            trying.lost(GONE, 7.0)
+        with self.assertRaises(ConnectionLost):
+            tries().lost(ours, 0.0, repeatable=False)
+
     def test_what_might_be_done_twice_is_not_sent_twice(self):
         with self.assertRaises(ConnectionLost) as caught:
             tries().lost(GONE, 0.0, repeatable=False)
