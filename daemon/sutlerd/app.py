@@ -22,6 +22,7 @@ from sutlerd.ledger.price_list import read_published
 from sutlerd.ledger.prices import PriceTable, Seller
 from sutlerd.ledger.tariff import Rates, fixed
 from sutlerd.pipeline.attempt import Attempts
+from sutlerd.pipeline.checking import Checking
 from sutlerd.pipeline.coalesce import Flights
 from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.counting import Counting
@@ -204,6 +205,12 @@ def _services(ground: _Ground, hit_path: HitPath) -> Services:
         providers=ground.providers,
         clock=ground.clock,
     )
+    checking = Checking(
+        providers=ground.providers,
+        off=ground.providers.off,
+        costs=ground.costs,
+        clock=ground.clock,
+    )
     return Services(
         version=__version__,
         instance=ground.resolver.instance,
@@ -216,6 +223,7 @@ def _services(ground: _Ground, hit_path: HitPath) -> Services:
         hit_path=hit_path,
         embeddings=embeddings,
         counting=counting,
+        checking=checking,
         costs=ground.costs,
         gate=ground.gate,
         tasks=ground.tasks,

@@ -52,6 +52,12 @@ class HelloParams(NoParams):
     labels: Annotated[dict[LabelName, LabelText | StrictInt], Field(max_length=16)] | None = None
 
 
+class CheckParams(NoParams):
+    """``names`` of providers; all that are configured where it is left out."""
+
+    names: Annotated[list[StrictStr], Field(max_length=256)] | None = None
+
+
 class CacheParams(NoParams):
     """``everyone`` asks for all scopes, which only operators may."""
 
@@ -124,6 +130,12 @@ async def embed(services: Services, session: Session, params: EmbedParams) -> by
     return await services.embeddings.embed(params, session.caller, labels)
 
 
+async def providers_check(
+    services: Services, session: Session, params: CheckParams
+) -> dict[str, Any]:
+    return await services.checking.check(params.names)
+
+
 async def count_tokens(
     services: Services, session: Session, params: CountTokensParams
 ) -> dict[str, Any]:
@@ -148,5 +160,8 @@ METHODS: dict[str, Method] = {
     "cache.stats": Method(params=CacheParams, run=cache_stats),
     "cache.clear": Method(params=CacheParams, run=cache_clear),
     "embed": Method(params=EmbedParams, run=embed, costs=True),
+    "providers.check": Method(
+        params=CheckParams, run=providers_check, costs=True, operators_only=True
+    ),
     "count_tokens": Method(params=CountTokensParams, run=count_tokens, costs=True),
 }

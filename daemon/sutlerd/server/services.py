@@ -14,6 +14,7 @@ from sutlerd.domain.call import Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import Overloaded
 from sutlerd.domain.ports import Clock
+from sutlerd.pipeline.checking import Checking
 from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.counting import Counting
 from sutlerd.pipeline.embedding import Embeddings
@@ -51,6 +52,7 @@ class Services:
         hit_path: HitPath,
         embeddings: Embeddings,
         counting: Counting,
+        checking: Checking,
         costs: Costs,
         gate: Gate,
         tasks: Tasks,
@@ -61,6 +63,7 @@ class Services:
         self.limits = limits
         self.embeddings = embeddings
         self.counting = counting
+        self.checking = checking
         self._costs = costs
         self._providers = providers
         self._off = off

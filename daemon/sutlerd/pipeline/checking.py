@@ -1,0 +1,162 @@
+"""``providers.check``: one tiny call of each kind to every endpoint, and a verdict to read.
+
+The first thing to run with real keys. Answers are neither taken from the cache nor stored; each
+endpoint is asked by itself, all at once, and what fails says why in the provider's own words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from sutlerd.domain.call import ChatRequest, EmbedRequest, Route
+from sutlerd.domain.errors import InvalidParams
+from sutlerd.domain.ports import Clock
+from sutlerd.domain.reply import Reply
+from sutlerd.pipeline.costs import Costs
+from sutlerd.pipeline.params import nearest
+from sutlerd.providers.contract import AttemptFailed, Provider
+
+CHECK_LIMIT_S = 60.0
+_MESSAGE = {"role": "user", "content": "Say ok."}
+_MAX_TOKENS = 16
+_SHOWN_CHARS = 60
+
+#: What was seen of one kind of call: words for a person, and what it cost.
+Seen = tuple[str, int | None]
+
+
+class Checking:
+    def __init__(
+        self,
+        *,
+        providers: Mapping[str, Provider],
+        off: Mapping[str, str],
+        costs: Costs,
+        clock: Clock,
+    ) -> None:
+        self._providers = providers
+        self._off = off
+        self._costs = costs
+        self._clock = clock
+
+    async def check(self, names: list[str] | None) -> dict[str, Any]:
+        """Give ``{checks: [{provider, model, what, verdict, ms, cost_nanousd, said}]}``.
+
+        ``verdict`` is ``ok``, ``failed``, ``refused`` (the endpoint does not offer it) or
+        ``off``. Raises ``InvalidParams`` for a name that is not configured.
+        """
+        known = [*self._providers, *self._off]
+        for name in names or ():
+            if name not in known:
+                near = nearest(name, known)
+                hint = f"; did you mean {near}?" if near else ""
+                raise InvalidParams(f"params.names: there is no provider {name[:100]!r}{hint}")
+        asked = [name for name in known if names is None or name in names]
+        checked = await asyncio.gather(
+            *(self._one(self._providers[name]) for name in asked if name in self._providers)
+        )
+        off = [
+            _row(name, "", "all", "off", said=self._off[name])
+            for name in asked
+            if name in self._off
+        ]
+        return {"checks": [row for rows in checked for row in rows] + off}
+
+    async def _one(self, provider: Provider) -> list[dict[str, Any]]:
+        chat, rows = provider.default_model, []
+        kinds: dict[str, tuple[str, Callable[[Provider, str], Awaitable[Seen]]]] = {
+            "completion": (chat, self._completion),
+            "stream": (chat, self._stream),
+            "tokens": (chat, self._tokens),
+        }
+        if not provider.capabilities(chat).chat:
+            kinds = {}
+        if provider.embed_models:
+            kinds["embedding"] = (provider.embed_models[0], self._embedding)
+        for what, (model, ask) in kinds.items():
+            started_s = self._clock.monotonic_s()
+            cost: int | None = None
+            try:
+                said, cost = await ask(provider, model)
+                verdict = "ok"
+            except AttemptFailed as failure:
+                verdict, said = "failed", failure.message
+            except InvalidParams as refusal:
+                verdict, said = "refused", refusal.message
+            passed_ms = (self._clock.monotonic_s() - started_s) * 1000
+            rows.append(
+                _row(provider.name, model, what, verdict, ms=passed_ms, cost=cost, said=said)
+            )
+        return rows
+
+    async def _completion(self, provider: Provider, model: str) -> Seen:
+        built = provider.build_chat(_tiny(), model)
+        reply = await provider.complete(built, deadline_s=self._deadline_s())
+        return await self._read(provider, model, reply)
+
+    async def _stream(self, provider: Provider, model: str) -> Seen:
+        built = provider.build_chat(_tiny(), model)
+        async with provider.stream(built, deadline_s=self._deadline_s()) as batches:
+            reply = await _last(batches)
+        return await self._read(provider, model, reply)
+
+    async def _embedding(self, provider: Provider, model: str) -> Seen:
+        built = provider.build_embed(EmbedRequest(texts=("ok",)), model)
+        embedded = await provider.embed(built, deadline_s=self._deadline_s())
+        cost = await self._costs.of_embedding(
+            Route(provider=provider.name, model=model),
+            embedded,
+            asked_unix_s=self._clock.unix_s(),
+        )
+        return f"{embedded.dimension} dimensions", cost
+
+    async def _tokens(self, provider: Provider, model: str) -> Seen:
+        count = await provider.count_tokens([_MESSAGE], model, deadline_s=self._deadline_s())
+        exact = "exact" if count.exact else "estimated"
+        return f"{count.tokens} tokens, {exact} ({count.method})", 0
+
+    async def _read(self, provider: Provider, model: str, reply: Reply) -> Seen:
+        route = Route(provider=provider.name, model=model)
+        cost = await self._costs.of(route, reply, asked_unix_s=self._clock.unix_s())
+        said = " ".join(reply.content.split())[:_SHOWN_CHARS]
+        return f"{reply.model}: {said or reply.finish_reason}", cost
+
+    def _deadline_s(self) -> float:
+        return self._clock.monotonic_s() + CHECK_LIMIT_S
+
+
+def _tiny() -> ChatRequest:
+    return ChatRequest(messages=(_MESSAGE,), max_tokens=_MAX_TOKENS)
+
+
+async def _last(batches: AsyncIterator[Any]) -> Reply:
+    last: Reply | None = None
+    async for batch in batches:
+        for item in batch:
+            if isinstance(item, Reply):
+                last = item
+    assert last is not None, "a provider's stream ends with its reply or raises"
+    return last
+
+
+def _row(
+    provider: str,
+    model: str,
+    what: str,
+    verdict: str,
+    *,
+    said: str,
+    ms: float | None = None,
+    cost: int | None = None,
+) -> dict[str, Any]:
+    return {
+        "provider": provider,
+        "model": model or None,
+        "what": what,
+        "verdict": verdict,
+        "ms": None if ms is None else round(ms, 1),
+        "cost_nanousd": cost,
+        "said": said,
+    }
