@@ -44,6 +44,8 @@ def main() -> None:
         _answer(answers, {"error": f"llama.cpp cannot be loaded: {error}"})
     except RuntimeError as error:
         _answer(answers, {"error": str(error)})
+        # In good order: llama.cpp's log, which has the reason, is written by a thread of its own.
+        sys.exit(1)
     else:
         _answer(answers, {"address": server.listening_address})
         threading.Event().wait()
