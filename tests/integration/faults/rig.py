@@ -114,3 +114,10 @@ def by_default(request: Received) -> Answer:
 def held(gate: str, answer: Answer) -> Answer:
     """Have an answer wait at a gate before its first byte."""
     return Answer((Gate(gate), *answer.steps), answer.tokens_in, answer.tokens_out)
+
+
+def let_others_in(folder: Path) -> None:
+    """Let other users walk down to what is in a folder that root has made."""
+    for each in (folder, *folder.parents):
+        if each.stat().st_uid == 0 and not each.stat().st_mode & 0o011:
+            each.chmod(0o711)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract import answers
 from tests.contract.answers import Answer, Hang
-from tests.integration.faults.rig import held, serving
+from tests.integration.faults.rig import held, let_others_in, serving
 from tests.support.other_user import OTHER_UID, as_user, needs_root
 from tests.support.wire_client import Line, WireClient, request_line
 
@@ -66,20 +66,12 @@ def test_reading_pauses_at_the_limit_and_a_cancel_waits_for_its_turn(tmp_path: P
 _SHARED = {"daemon": {"socket_mode": "0666"}}
 
 
-def _open_to_all(folder: Path) -> None:
-    """Let other users walk down to a socket in here."""
-    for each in (folder, *folder.parents):
-        if each.stat().st_uid == 0 and each.stat().st_mode & 0o077 == 0:
-            each.chmod(0o711)
-
-
 @needs_root
 @pytest.mark.fault("R7")
 def test_a_user_with_all_the_connections_there_are_leaves_room_for_another(tmp_path: Path) -> None:
     limits = {"connections": 100, "connections_reserved": 8}
     with serving(tmp_path, limits=limits, **_SHARED) as rig, contextlib.ExitStack() as stack:
-        rig.daemon.socket.parent.chmod(0o711)
-        _open_to_all(tmp_path)
+        let_others_in(rig.daemon.socket.parent)
         clients = [stack.enter_context(rig.client()) for _ in range(100)]
         assert clients[0].result("ping") == {}
         with rig.client() as refused:
@@ -97,8 +89,7 @@ def test_a_user_with_all_the_connections_there_are_leaves_room_for_another(tmp_p
 def test_a_user_with_all_its_calls_under_way_leaves_room_for_another(tmp_path: Path) -> None:
     limits = {"calls_per_uid": 20, "calls": 40}
     with serving(tmp_path, limits=limits, **_SHARED) as rig, rig.client() as greedy:
-        rig.daemon.socket.parent.chmod(0o711)
-        _open_to_all(tmp_path)
+        let_others_in(rig.daemon.socket.parent)
         rig.answers["stuck"] = Answer((Hang(),), 1, 0)
         for number in range(21):
             greedy.send("chat", prompt=f"stuck {number}", as_id=number)
@@ -116,8 +107,7 @@ def test_a_user_with_all_its_calls_under_way_leaves_room_for_another(tmp_path: P
 @pytest.mark.fault("R7")
 def test_a_users_share_of_connections_can_be_set(tmp_path: Path) -> None:
     with serving(tmp_path, limits={"connections_per_uid": 5}, **_SHARED) as rig:
-        rig.daemon.socket.parent.chmod(0o711)
-        _open_to_all(tmp_path)
+        let_others_in(rig.daemon.socket.parent)
 
         def connect() -> list[str]:
             with contextlib.ExitStack() as stack:
