@@ -16,6 +16,7 @@ from sutlerd.domain.errors import InvalidParams
 KEPT_S = 24 * 3600.0
 _POINTS = b"\x01"
 _HOLDS = b"\x00"
+_STORED = b"\x02"
 _HASH_BYTES = 32
 
 
@@ -37,7 +38,8 @@ class RequestLog:
     """Answers by (uid, request id).
 
     ``store`` keeps what was paid for through a restart; ``passing`` is memory, for what cost
-    nothing: asking for that again after a crash costs nothing either.
+    nothing: asking for that again after a crash costs nothing either. Memory also knows which
+    ids are in the store since the start, so that the way of a hit looks nowhere else.
     """
 
     def __init__(self, store: Store, passing: Store) -> None:
@@ -55,8 +57,8 @@ class RequestLog:
         return self._store.get(rest) if record[_HASH_BYTES : _HASH_BYTES + 1] == _POINTS else rest
 
     def agrees(self, asked: Asked) -> bool:
-        """Tell whether this id is new, or was used for this very request."""
-        record = self._record(asked)
+        """Tell whether this id is new since the start, or was used for this very request."""
+        record = self._passing.get(asked.record_key)
         return record is None or record[:_HASH_BYTES] == asked.request_hash
 
     def keep(
@@ -64,13 +66,18 @@ class RequestLog:
     ) -> None:
         """Note an answer; ``stored_under`` is its key in the cache, if it is there."""
         rest = _HOLDS + payload if stored_under is None else _POINTS + stored_under
-        store = self._passing if was_free else self._store
-        store.put(
-            asked.record_key, asked.request_hash + rest, scope=f"idem:{asked.uid}", ttl_s=KEPT_S
-        )
+        key, scope = asked.record_key, f"idem:{asked.uid}"
+        if was_free:
+            self._passing.put(key, asked.request_hash + rest, scope=scope, ttl_s=KEPT_S)
+        else:
+            self._passing.put(key, asked.request_hash + _STORED, scope=scope, ttl_s=KEPT_S)
+            self._store.put(key, asked.request_hash + rest, scope=scope, ttl_s=KEPT_S)
 
     def _record(self, asked: Asked) -> bytes | None:
-        return self._passing.get(asked.record_key) or self._store.get(asked.record_key)
+        record = self._passing.get(asked.record_key)
+        if record is None or record[_HASH_BYTES:] == _STORED:
+            record = self._store.get(asked.record_key)
+        return record
 
 
 def reused(request_id: str) -> InvalidParams:
