@@ -190,6 +190,15 @@ def test_no_use_within_its_bounds_costs_more_than_the_worst_case(
     assert cost <= worst
 
 
+def test_the_worst_case_of_a_prompt_is_all_of_it_written_to_the_dearest_cache() -> None:
+    tariff = Tariff(source="t", spells=(Spell(price=TIERED),))
+    span = {"since_unix_s": 0.0, "until_unix_s": 1.0}
+    worst = worst_case_nanousd(tariff, tokens_in=1000, max_tokens_out=10, **span)
+    assert worst == 1000 * 6000 + 10 * 15_000
+    worst = worst_case_nanousd(tariff, tokens_in=200_001, max_tokens_out=10, **span)
+    assert worst == 200_001 * 6000 + 10 * 22_500
+
+
 def test_the_worst_case_of_an_unknown_rate_is_unknown() -> None:
     chat = Tariff(
         source="t", spells=(Spell(price=Price(base=Rates(input_usd=USD(1), output_usd=None))),)
