@@ -33,6 +33,17 @@ _REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
 
 def refuse_unfit(request: ChatRequest, model: str, traits: ModelTraits) -> None:
     """Raise ``InvalidParams`` with every problem, if there is any."""
+    problems = _refused(request, model, traits) if traits.refuses else []
+    most = traits.max_output_tokens
+    if most is not None and request.max_tokens > most:
+        problems.append(f"params.max_tokens: {model} gives at most {most}")
+    if not traits.capabilities.chat:
+        problems.append(f"params.model: {model} gives no answers, only embeddings")
+    if problems:
+        raise InvalidParams(problems)
+
+
+def _refused(request: ChatRequest, model: str, traits: ModelTraits) -> list[str]:
     forced = request.function_call == "required" or isinstance(request.function_call, dict)
     asked = {
         "functions": bool(request.functions),
@@ -43,18 +54,11 @@ def refuse_unfit(request: ChatRequest, model: str, traits: ModelTraits) -> None:
         "images": any(has_image(message) for message in request.messages),
         "prefill": request.messages[-1]["role"] == "assistant",
     }
-    problems = [
+    return [
         f"params.{path}: {model}: {reason}"
         for word, (path, reason) in _REFUSALS.items()
         if asked[word] and word in traits.refuses
     ]
-    most = traits.max_output_tokens
-    if most is not None and request.max_tokens > most:
-        problems.append(f"params.max_tokens: {model} gives at most {most}")
-    if not traits.capabilities.chat:
-        problems.append(f"params.model: {model} gives no answers, only embeddings")
-    if problems:
-        raise InvalidParams(problems)
 
 
 def has_image(message: Mapping[str, Any]) -> bool:
