@@ -201,7 +201,7 @@ async def _drain(
 async def _watch_places(locks: Sequence[FileLock], log: Log) -> None:
     """Notice folders that were removed or replaced under us, and say it once each."""
     watched = list(locks)
-    while watched:
+    while True:
         await asyncio.sleep(CHECK_INTERVAL_S)
         for lock in watched[:]:
             if not lock.still_there():
@@ -210,8 +210,8 @@ async def _watch_places(locks: Sequence[FileLock], log: Log) -> None:
                     "error",
                     "folder_lost",
                     folder=str(lock.path.parent),
-                    said="removed or replaced while in use: what is written there now is lost, "
-                    "and another daemon may start in it; restart this one",
+                    said="removed or replaced while in use: what was in it is lost, and "
+                    "another daemon may start there; restart this one",
                 )
 
 

@@ -17,10 +17,14 @@ _CONFESSIONS = ("Traceback", "task_failed", "loop_error", "internal_error")
 
 
 class Probe:
-    """Made before the bad thing happens; ``check`` after it. Asks ``chat`` for its calls."""
+    """Made before the bad thing happens; ``check`` after it. Asks ``chat`` for its calls.
 
-    def __init__(self, daemon: DaemonProcess) -> None:
+    ``cached`` is false for a daemon whose cache is off or out of order.
+    """
+
+    def __init__(self, daemon: DaemonProcess, *, cached: bool = True) -> None:
         self._daemon = daemon
+        self._cached = cached
         daemon.result("chat", prompt="the probe: asked before")
         self._before = self._in_use()
 
@@ -32,7 +36,7 @@ class Probe:
         daemon = self._daemon
         assert daemon.process.poll() is None, f"the daemon has ended:\n{daemon.log()}"
         self._wait_for_room()
-        assert daemon.result("chat", prompt="the probe: asked before")["cached"] is True
+        assert daemon.result("chat", prompt="the probe: asked before")["cached"] is self._cached
         fresh = f"the probe: asked at {time.monotonic_ns()}"
         assert daemon.result("chat", prompt=fresh)["cached"] is False
         until_s = time.monotonic() + _SETTLES_WITHIN_S

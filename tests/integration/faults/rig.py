@@ -74,12 +74,15 @@ class Rig:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, **settings: Any) -> Iterator[Rig]:
-    """Serve, and probe at the end; leaving with an error leaves the probe out."""
+def serving(folder: Path, *, cached: bool = True, **settings: Any) -> Iterator[Rig]:
+    """Serve, and probe at the end; leaving with an error leaves the probe out.
+
+    ``cached`` is false where the cache is out of order on purpose.
+    """
     with ScriptedProvider.in_thread() as provider:
         rig = Rig(folder, provider, **settings)
         with rig.daemon:
-            probe = Probe(rig.daemon)
+            probe = Probe(rig.daemon, cached=cached)
             yield rig
             rig.answers.clear()
             probe.check()
