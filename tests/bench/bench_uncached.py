@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import aiohttp
+import openai
 import uvloop
 
 from tests.bench.parts import Load, Row, blocking_trips, cpu_s, crowd
@@ -17,6 +18,7 @@ from tests.support.daemon_process import DaemonProcess
 CALLS = 10_000
 IN_FLIGHT = 32
 ONE_BY_ONE = 2_000
+SDK_CALLS = 3_000
 
 
 def line(number: int) -> bytes:
@@ -33,7 +35,19 @@ def run(folder: Path) -> list[Row]:
         for transport in ("lean", "sdk"):
             with daemon_with(folder, address, transport) as daemon:
                 rows += _rows(daemon, transport, direct, direct_cpu_us, alone)
+        rows.append(_against_the_bare_sdk(rows[-3], uvloop.run(_bare_sdk_cpu_us(address))))
     return rows
+
+
+def _against_the_bare_sdk(ours: Row, bare_us: float) -> Row:
+    ours_us = float(ours.ours.split()[0])
+    return Row(
+        what="uncached, sdk: CPU per call beside the bare SDK's own",
+        ours=ours.ours,
+        floor=f"{bare_us:.0f} us openai SDK",
+        ratio=ours_us / bare_us,
+        promised="at most 1.25",
+    )
 
 
 def _rows(
@@ -88,3 +102,26 @@ async def _direct(address: str, in_flight: int, count: int) -> tuple[Load, float
         load.took_s = time.perf_counter() - started
         used_us = (time.process_time() - cpu_before) / count * 1e6
     return load, used_us
+
+
+async def _bare_sdk_cpu_us(address: str) -> float:
+    """Make the same calls with the openai package alone, on aiohttp as in the daemon."""
+    client = openai.AsyncOpenAI(
+        api_key="bench-key-0123456789",
+        base_url=f"{address}/v1",
+        max_retries=0,
+        http_client=openai.DefaultAioHttpClient(),
+    )
+    numbers = iter(range(SDK_CALLS))
+
+    async def work() -> None:
+        for number in numbers:
+            await client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": f"what is {number}?"}]
+            )
+
+    async with client:
+        await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}])
+        cpu_before = time.process_time()
+        await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
+        return (time.process_time() - cpu_before) / SDK_CALLS * 1e6
