@@ -18,6 +18,7 @@ from sutlerd.admission.fair_queue import FairQueue, Step, Waiting
 from sutlerd.admission.quota import IN_FLIGHT, Quota, Shortage
 from sutlerd.domain.errors import CallError, Overloaded, RateLimited, ShuttingDown
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import record
 
 MAX_WAITING = 100_000
 MONEY = "budget"
@@ -32,7 +33,7 @@ class WaitForMoney(Exception):
 Also = Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Ask:
     """What one attempt wants. ``need`` is by bucket name; ``path`` is its place among callers.
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any
 
 from sutlerd.domain.caller import Caller
+from sutlerd.domain.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ChatRequest:
     """A chat request in no provider's spelling, as a dialect takes it.
 
@@ -35,7 +36,7 @@ class ChatRequest:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EmbedRequest:
     """Texts to be embedded, none of them empty; ``dimensions`` only where a model takes it."""
 
@@ -60,7 +61,7 @@ class CacheMode(Enum):
         return self in (CacheMode.ON, CacheMode.WRITE_ONLY, CacheMode.ONLY)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Route:
     """One place a call may be answered: a configured endpoint's name and a model of its."""
 
@@ -71,7 +72,7 @@ class Route:
         return f"{self.provider}/{self.model}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Labels:
     """What a client claims about itself. Labels only label: nothing is allowed by them."""
 
@@ -81,7 +82,7 @@ class Labels:
     others: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Call:
     """A request after resolve: who, what, where to, until when.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from sutlerd.domain.record import record
 from sutlerd.domain.usage import UNKNOWN_USAGE, Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ToolCall:
     """A function the model wants called; ``arguments`` is always a JSON string, as sent.
 
@@ -41,7 +42,7 @@ class ToolCall:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ToolCallDelta:
     """A piece of the tool call number ``index``; ``id`` and ``name`` come with its first."""
 
@@ -60,7 +61,7 @@ class ToolCallDelta:
         return wire
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Delta:
     """One piece of a stream. Empty pieces are never passed on."""
 
@@ -69,7 +70,7 @@ class Delta:
     tool_calls: tuple[ToolCallDelta, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Reply:
     """A whole answer of a model.
 
@@ -116,7 +117,7 @@ class Reply:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Embedded:
     """Vectors for the texts of one call, in their order.
 

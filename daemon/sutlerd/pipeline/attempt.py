@@ -23,6 +23,7 @@ from sutlerd.domain.errors import (
     ShuttingDown,
 )
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import record
 from sutlerd.domain.usage import Usage
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.retry import Again, Decision, Effort, NextRoute
@@ -33,7 +34,7 @@ T = TypeVar("T", bound="Used")
 T_co = TypeVar("T_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Leg:
     """One route of a chain and its request in that route's spelling."""
 

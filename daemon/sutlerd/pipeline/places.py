@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sutlerd.admission.fair_queue import Step
 from sutlerd.config.schema_llm import FairnessConfig
 from sutlerd.domain.caller import Caller
+from sutlerd.domain.record import record
 from sutlerd.system.access import gid_of, uid_of
 from sutlerd.system.exits import CannotStart, Exit
 
@@ -16,7 +17,7 @@ _WHOLE_PCT = 100.0
 _LEAST_ORDINARY_PCT = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Asker:
     """Whose attempt it is; ``caller`` is one object a connection."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sutlerd.cache.fingerprint import fingerprint
@@ -17,6 +16,7 @@ from sutlerd.config.schema import LlmConfig
 from sutlerd.domain.call import CacheMode, Call, ChatRequest, Labels, Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import InvalidParams
+from sutlerd.domain.record import record
 from sutlerd.pipeline.messages import check_messages
 from sutlerd.pipeline.params import ChatParams, CompleteParams, Options, parse
 from sutlerd.pipeline.route import Router
@@ -69,7 +69,7 @@ FORBIDDEN_EXTRA = frozenset(
 _LABELS = ("component", "project", "rank")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Resolved:
     """A call, its request in the first route's spelling, and the key of its answer."""
 

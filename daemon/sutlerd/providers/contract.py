@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from sutlerd.domain.call import ChatRequest, EmbedRequest
+from sutlerd.domain.record import record
 from sutlerd.domain.reply import Delta, Embedded, Reply
 
 
@@ -93,7 +94,7 @@ class RateLimitView:
     limits: dict[str, LimitView] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class BuiltRequest:
     """A request in a provider's spelling. ``body`` is the whole effective JSON body without
     transport matters (streaming flags): it is what the cache key is made of.

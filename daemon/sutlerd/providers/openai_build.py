@@ -192,6 +192,8 @@ def _plain_text(message: Mapping[str, Any]) -> str:
 
 def _extra(extra: Mapping[str, Any], body: dict[str, Any], switches: OpenAISwitches) -> None:
     """Add the fields that are passed through."""
+    if not extra:
+        return
     problems = [
         f"params.extra.{name}: {instead}"
         for name, instead in switches.refused_extra.items()
