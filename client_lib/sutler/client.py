@@ -57,7 +57,7 @@ class Settings:
     def defaults(self) -> Defaults:
         """Give what is added to every call; request ids are this process's own."""
         prefix, numbers = urandom(12).hex(), count(1)
-        return Defaults(self.timeout_s, self.labels, lambda: "%s-%x" % (prefix, next(numbers)))
+        return Defaults(self.timeout_s, self.labels, lambda: f"{prefix}-{next(numbers):x}")
 
 
 class _Process:

@@ -67,12 +67,16 @@ class Link:
         number = self._exchange.new_id()
         encoded = line(number, method, params)
         pending.number = number
-        if not self._table.add(pending):
+        writes = self._table.add(pending)
+        if writes is None:
             return
-        while not self._table.take_writing(pending):
+        while not writes:
             _sleep(pending, deadline_s)
+            writes = self._table.take_writing(pending)
         if self._table.down is None:
-            self._write(self._owed() + encoded, pending, deadline_s)
+            if self._cancels or self._rest:
+                encoded = self._owed() + encoded
+            self._write(encoded, pending, deadline_s)
         self._table.leave_writing()
         if self._table.closing:
             self._dispose()
@@ -204,8 +208,6 @@ class Link:
 
     def _owed(self) -> bytes:
         """Take what is to be sent before any other line. Only the writer calls it."""
-        if not self._rest and not self._cancels:
-            return b""
         data, self._rest = self._rest, b""
         while self._cancels:
             number = self._cancels.pop()
@@ -250,4 +252,6 @@ def _sleep(waiter: "Waiter", deadline_s: float) -> None:
 
 
 def _ms(seconds: float) -> int:
+    if 0.0 < seconds < _MAX_WAIT_S:
+        return int(seconds * 1000) + 1
     return int(min(max(0.0, seconds), _MAX_WAIT_S) * 1000) + 1

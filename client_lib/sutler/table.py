@@ -36,14 +36,17 @@ class Table:
         self.closing = False
         self.down: "Optional[Lost]" = None
 
-    def add(self, pending: "Pending") -> bool:
-        """Enter a request; if the connection takes no more, it is lost at once."""
+    def add(self, pending: "Pending") -> "Optional[bool]":
+        """Enter a request, and like `take_writing` become the writer or be parked.
+
+        None if the connection takes no more requests; this one is then lost at once.
+        """
         with self._lock:
-            if not self.closing:
-                self._open[pending.number] = pending
-                return True
-            pending.lose(self.down or Lost("the connection was given up"))
-            return False
+            if self.closing:
+                pending.lose(self.down or Lost("the connection was given up"))
+                return None
+            self._open[pending.number] = pending
+            return self.take_writing(pending)
 
     def forget(self, number: int) -> None:
         """Let an answer go to nobody. Takes no lock: one step of a dict."""
@@ -93,19 +96,18 @@ class Table:
         """Deliver what came to whom it is for, and wake them."""
         with self._lock:
             for number, kind, payload in events:
-                if number is None:
-                    if kind == ERROR:
-                        self._end(Lost("the daemon refused the connection", payload))
-                    elif kind == GARBAGE:
-                        self._end(Lost(payload))
-                    continue
-                pending = self._open.get(number)
-                if pending is None:
-                    continue  # cancelled, or asked by nobody
-                waiter = pending.deliver(kind, payload)
-                if kind != CHUNK:
-                    self._open.pop(number, None)
-                self._wake(waiter)
+                pending = self._open.get(number)  # type: ignore[arg-type]
+                if pending is not None:
+                    waiter = pending.deliver(kind, payload)
+                    if kind != CHUNK:
+                        self._open.pop(pending.number, None)
+                    if waiter is not self._reader:
+                        self._wake(waiter)
+                elif number is None and kind == ERROR:
+                    self._end(Lost("the daemon refused the connection", payload))
+                elif kind == GARBAGE:
+                    self._end(Lost(payload))
+                # else it was cancelled, or asked by nobody
 
     def drop(self, pending: "Pending", waiter: "Waiter") -> "Tuple[bool, bool, bool]":
         """Take out a request and whoever waited for it.
