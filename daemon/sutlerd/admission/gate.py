@@ -279,7 +279,7 @@ class Gate:
         now_s: float,
     ) -> Permit:
         boundary.quota.take(ask.need, now_s)
-        if bucket is None:
+        if bucket is None and not boundary.quota.is_open:
             boundary.queue.served(ask.path, boundary.quota.weight(ask.need))
         return Permit(ask=ask, token=token, queued_s=queued_s, bucket=bucket)
 

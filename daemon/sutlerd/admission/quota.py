@@ -36,6 +36,11 @@ class Quota:
         self.in_flight = 0
         self._closed_until_s = -math.inf
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is no limit at all, so that nobody's share matters."""
+        return not self.buckets and self.max_in_flight is None
+
     def shortage(self, need: Mapping[str, float], now_s: float) -> Shortage | None:
         """Give what stands in the way of a call now, or ``None``.
 

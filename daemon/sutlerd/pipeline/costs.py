@@ -9,7 +9,7 @@ from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Embedded, Reply
 from sutlerd.domain.usage import Usage
 from sutlerd.ledger.prices import PriceTable
-from sutlerd.ledger.tariff import cost_nanousd, shown
+from sutlerd.ledger.tariff import FREE, cost_nanousd, shown
 
 _MAX_TOLD = 256
 
@@ -40,6 +40,8 @@ class Costs:
     ) -> int | None:
         """Price by the model that served, and no lower than by the one that was asked for."""
         asked = await self._prices.tariff(route.provider, route.model)
+        if asked is FREE:
+            return 0  # whatever it served and however much: it is the operator's own machine
         served = asked
         if served_model != route.model:
             served = await self._prices.tariff(route.provider, served_model)
