@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +14,10 @@ from sutlerd.providers.address import Address, Proxy, parse_address, proxy_for
 from sutlerd.providers.contract import BuiltRequest, Capabilities
 from sutlerd.providers.dialect import Dialect, ModelTraits
 from sutlerd.providers.endpoint import Endpoint, EndpointSettings
+from sutlerd.providers.kinds import SdkLoader
 from sutlerd.providers.openai_chat import OpenAIChat
 from sutlerd.providers.openai_switches import LLAMA_CPP
+from sutlerd.providers.sdk_anthropic import anthropic_loader
 from sutlerd.providers.sdk_openai import openai_loader
 from sutlerd.providers.transport import Transport
 from sutlerd.providers.transport_lean import LeanTransport
@@ -24,6 +26,7 @@ from sutlerd.system.clock import SystemClock
 from sutlerd.telemetry.redact import Redactor
 
 TRANSPORTS = ("lean", "sdk")
+LOADERS: Mapping[str, SdkLoader] = {"anthropic": anthropic_loader, "openai": openai_loader}
 API_KEY = "sk-scripted-0123456789abcdef"
 #: Far above what an attempt here needs, far below a test's own limit.
 PATIENCE_S = 20.0
@@ -48,12 +51,13 @@ def make_transport(
     proxy: Proxy | None,
     log: Events,
     api_key: str | None = API_KEY,
+    package: str = "openai",
 ) -> Transport:
     clock = SystemClock()
     if kind == "lean":
         return LeanTransport(address, headers=headers, clock=clock, proxy=proxy)
-    load = openai_loader(address, api_key=api_key, headers={}, proxy=proxy)
-    return SdkTransport(address, package="openai", load=load, clock=clock, log=log, proxy=proxy)
+    load = LOADERS[package](address, api_key=api_key, headers={}, proxy=proxy)
+    return SdkTransport(address, package=package, load=load, clock=clock, log=log, proxy=proxy)
 
 
 @dataclass
@@ -103,6 +107,8 @@ async def wired(
     timeout_s: float = PATIENCE_S,
     silence_s: float = PATIENCE_S,
     preload: bool = True,
+    package: str = "openai",
+    traits: Callable[[str], ModelTraits] | None = None,
 ) -> AsyncIterator[Wired]:
     """Give an endpoint that talks to ``base_url``. ``environ`` may name a proxy.
 
@@ -119,6 +125,7 @@ async def wired(
         proxy=proxy_for(address, environ or {}),
         log=log,
         api_key=api_key,
+        package=package,
     )
     endpoint = Endpoint(
         settings=EndpointSettings(
@@ -133,7 +140,7 @@ async def wired(
         ),
         dialect=dialect,
         transport=transport,
-        traits=lambda model: ModelTraits(capabilities=Capabilities(embed=model == "test-embed")),
+        traits=traits or _plain_traits,
         clock=SystemClock(),
         mask=Redactor([api_key] if api_key else []).text,
     )
@@ -141,6 +148,10 @@ async def wired(
         if preload and isinstance(transport, SdkTransport):
             await transport.loaded()
         yield Wired(kind, endpoint, transport, log)
+
+
+def _plain_traits(model: str) -> ModelTraits:
+    return ModelTraits(capabilities=Capabilities(embed=model == "test-embed"))
 
 
 def contents(pieces: Sequence[Delta | Reply]) -> list[str]:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
-import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,26 +21,10 @@ pytestmark = [
     pytest.mark.skipif(find_spec("xllamacpp") is None, reason="xllamacpp brings the server"),
 ]
 
-ROOT = Path(__file__).parents[2]
 
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.contract.llama_server"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    with process:
-        assert process.stdout is not None
-        try:
-            line = next(line for line in process.stdout if line.startswith("address "))
-            yield line.removeprefix("address ").strip() + "/v1"
-        finally:
-            process.kill()
+@pytest.fixture
+def address(llama_address: str) -> str:
+    return llama_address + "/v1"
 
 
 def ask(wire: Wired, text: str, **fields: Any) -> BuiltRequest:
