@@ -25,9 +25,10 @@ pytestmark = [
 SYSTEM = {"role": "system", "content": "Be brief."}
 
 
-@pytest.fixture(
-    params=[(w, t) for w in ("anthropic", "responses") for t in TRANSPORTS], ids="-".join
-)
+WIRES = [(name, transport) for name in ("anthropic", "responses") for transport in TRANSPORTS]
+
+
+@pytest.fixture(params=WIRES, ids="-".join)
 async def wire(request: pytest.FixtureRequest, llama_address: str) -> AsyncIterator[Wired]:
     name, transport = request.param
     anthropic = name == "anthropic"

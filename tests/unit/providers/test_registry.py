@@ -7,6 +7,8 @@ import pytest
 from sutlerd.config.schema import Config
 from sutlerd.config.schema_provider import ProviderConfig
 from sutlerd.config.secret import Secret
+from sutlerd.domain.call import ChatRequest
+from sutlerd.providers.contract import AttemptFailed, Outcome, Verdict
 from sutlerd.providers.endpoint import Endpoint
 from sutlerd.providers.kinds import OPENAI_KINDS
 from sutlerd.providers.registry import Providers, build_providers
@@ -14,6 +16,7 @@ from tests.contract.harness import Events
 from tests.support.virtual_clock import VirtualClock
 
 KEY = Secret("sk-unit-0123456789")
+ASK = {"role": "user", "content": "What is 2 + 2?"}
 
 
 def settings(kind: str, **fields: Any) -> ProviderConfig:
@@ -99,3 +102,38 @@ def test_with_no_configuration_there_is_the_embedded_model() -> None:
     providers = build_providers(Config(), clock=VirtualClock(), log=Events(), environ={})
     assert list(providers) == ["embedded"]
     assert providers.off == {}
+
+
+@pytest.mark.parametrize("transport", ["lean", "sdk"])
+@pytest.mark.parametrize("kind", ["anthropic", "anthropic_compatible"])
+@pytest.mark.parametrize("written", ["http://127.0.0.1:9", "http://127.0.0.1:9/v1/"])
+def test_anthropic_s_wire_is_built_over_each_transport(
+    kind: str, transport: str, written: str
+) -> None:
+    built = build(it=settings(kind, transport=transport, base_url=written))["it"]
+    assert built.health()["address"] == "http://127.0.0.1:9"
+    assert built.health()["transport"] == transport
+    assert built.capabilities("m").embed is False
+
+
+def test_long_prefixes_are_marked_unless_the_operator_says_no() -> None:
+    long = ({"role": "system", "content": "Read the rules. " * 400}, ASK)
+    request = ChatRequest(messages=long, max_tokens=1)
+    for prompt_caching in (True, False):
+        built = build(it=settings("anthropic", prompt_caching=prompt_caching))["it"]
+        system = built.build_chat(request, "claude-sonnet-5").body["system"]
+        assert isinstance(system, list) is prompt_caching
+
+
+@pytest.mark.fault("P8")
+@pytest.mark.parametrize("transport", ["lean", "sdk"])
+async def test_a_model_that_was_shut_down_is_not_asked_for(transport: str) -> None:
+    # Nothing listens there: an attempt would fail otherwise.
+    built = build(it=settings("anthropic", transport=transport))["it"]
+    old = built.build_chat(ChatRequest(messages=(ASK,), max_tokens=1), "claude-opus-4-0")
+    with pytest.raises(AttemptFailed, match="shut down on 2026-06-15; use claude-opus") as raised:
+        await built.complete(old, deadline_s=1e9)
+    assert (raised.value.verdict, raised.value.outcome) == (Verdict.MODEL_GONE, Outcome.NOT_SENT)
+    with pytest.raises(AttemptFailed) as raised:
+        await built.stream(old, deadline_s=1e9).__aenter__()
+    assert raised.value.kind == "model_gone"
