@@ -44,17 +44,6 @@ def refuse_unfit(request: ChatRequest, model: str, traits: ModelTraits) -> None:
 
 
 def _refused(request: ChatRequest, model: str, traits: ModelTraits) -> list[str]:
-    problems = _unfit(request, model, traits.refuses) if traits.refuses else []
-    most = traits.max_output_tokens
-    if most is not None and request.max_tokens > most:
-        problems.append(f"params.max_tokens: {model} gives at most {most}")
-    if not traits.capabilities.chat:
-        problems.append(f"params.model: {model} gives no answers, only embeddings")
-    if problems:
-        raise InvalidParams(problems)
-
-
-def _refused(request: ChatRequest, model: str, traits: ModelTraits) -> list[str]:
     forced = request.function_call == "required" or isinstance(request.function_call, dict)
     asked = {
         "functions": bool(request.functions),
@@ -69,24 +58,6 @@ def _refused(request: ChatRequest, model: str, traits: ModelTraits) -> list[str]
         f"params.{path}: {model}: {reason}"
         for word, (path, reason) in _REFUSALS.items()
         if asked[word] and word in traits.refuses
-    ]
-
-
-def _unfit(request: ChatRequest, model: str, refuses: Collection[str]) -> list[str]:
-    forced = request.function_call == "required" or isinstance(request.function_call, dict)
-    asked = {
-        "functions": bool(request.functions),
-        "forced_choice": bool(request.functions) and forced,
-        "schema": request.schema is not None,
-        "json_mode": request.json_mode,
-        "stop": bool(request.stop),
-        "images": any(has_image(message) for message in request.messages),
-        "prefill": request.messages[-1]["role"] == "assistant",
-    }
-    return [
-        f"params.{path}: {model}: {reason}"
-        for word, (path, reason) in _REFUSALS.items()
-        if asked[word] and word in refuses
     ]
 
 
