@@ -62,6 +62,7 @@ class Embeddings:
         self._spawn = spawn
         self._max_reply_bytes = max_reply_bytes
         self._under_way: dict[bytes, Batch] = {}
+        self._storing = asyncio.Lock()
 
     @property
     def texts_under_way(self) -> int:
@@ -80,20 +81,18 @@ class Embeddings:
         missing = {key: text for key, text in keys.items() if key not in vectors}
         unknown = set(missing.values())
         cached_texts = sum(text not in unknown for text in params.texts)
-        batches: list[Batch] = []
+        opened: list[Batch] = []
         if missing and params.cache == "only":
             raise CacheMiss(f"{len(missing)} of the texts are not stored, and cache is 'only'")
         if missing:
-            batches = self._batches(missing, params, caller, route, mode, deadline_s)
-            opened = [batch for batch in batches if not batch.waiters]
-            vectors |= await self._wait(batches, deadline_s)
-            batches = opened
+            joined, opened = self._batches(missing, params, caller, route, mode, deadline_s)
+            vectors |= await self._wait([*joined, *opened], deadline_s)
         by_text = {text: vectors[key] for key, text in keys.items()}
         return compose_vectors(
             params,
             [by_text[text] for text in params.texts],
-            bought=[batch.embedded for batch in batches if batch.embedded is not None],
-            cost_nanousd=_sum([batch.cost_nanousd for batch in batches]),
+            bought=[batch.embedded for batch in opened if batch.embedded is not None],
+            cost_nanousd=_sum([batch.cost_nanousd for batch in opened]),
             cached_texts=cached_texts,
             provider=route.provider,
             request_id=self._resolver.request_id(params.request_id),
@@ -149,8 +148,8 @@ class Embeddings:
         route: Route,
         mode: CacheMode,
         deadline_s: float,
-    ) -> list[Batch]:
-        """Join batches under way where that is allowed, and open others for the rest."""
+    ) -> tuple[list[Batch], list[Batch]]:
+        """Join batches under way where that is allowed, and open others for the rest: both."""
         shares = mode in (CacheMode.ON, CacheMode.READ_ONLY)
         joined: dict[Batch, None] = {}
         fresh: dict[bytes, str] = {}
@@ -162,7 +161,7 @@ class Embeddings:
                 joined[batch] = None
         can = self._providers[route.provider].capabilities(route.model)
         size = can.max_embed_texts or DEFAULT_BATCH_TEXTS
-        opened = []
+        opened: list[Batch] = []
         for texts in portions(fresh, max_texts=size, max_tokens=can.max_embed_tokens):
             batch = Batch(texts, params.dimensions, params.extra)
             batch.patience_until_s = deadline_s
@@ -175,7 +174,7 @@ class Embeddings:
                 ttl_s=self._resolver.ttl_s(params.cache_ttl_s) if mode.writes else 0.0,
             )
             batch.task = self._spawn(self._buy(batch, route, store, asker), "embed")
-        return [*joined, *opened]
+        return list(joined), opened
 
     async def _wait(self, batches: Sequence[Batch], deadline_s: float) -> dict[bytes, Vector]:
         vectors: dict[bytes, Vector] = {}
@@ -230,7 +229,7 @@ class Embeddings:
             _fail(batch, InternalError(f"{type(error).__name__}: see the daemon's log"))
             raise
         else:
-            self._keep(batch, arrived.brought, store)
+            _accept(batch, arrived.brought)
             self._log.event(
                 "info",
                 "embed",
@@ -242,19 +241,21 @@ class Embeddings:
                 cost_nanousd=batch.cost_nanousd,
             )
             batch.done.set_result(None)
+            await self._keep(batch, store)
         finally:
             self._forget(batch)
 
-    def _keep(self, batch: Batch, embedded: Embedded, store: _Storing) -> None:
-        batch.embedded = embedded
-        for key, floats in zip(batch.texts, embedded.vectors, strict=True):
-            vector = Vector(model=embedded.model, dimension=embedded.dimension, floats=floats)
-            batch.vectors[key] = vector
-            if store.ttl_s > 0:
+    async def _keep(self, batch: Batch, store: _Storing) -> None:
+        """Store a batch, one at a time: the store's queue could not take thousands at once."""
+        if store.ttl_s <= 0:
+            return
+        async with self._storing:
+            for key, vector in batch.vectors.items():
                 payload = vector.encode()
                 self._store.put(key, payload, scope=store.scope, ttl_s=store.ttl_s)
                 if self._second_tier is not None:
                     self._second_tier.put(key, payload, ttl_s=store.ttl_s)
+            await self._store.flush()
 
     def _forget(self, batch: Batch) -> None:
         for key in batch.texts:
@@ -266,6 +267,14 @@ class Embeddings:
 class _Storing:
     scope: str
     ttl_s: float
+
+
+def _accept(batch: Batch, embedded: Embedded) -> None:
+    batch.embedded = embedded
+    for key, floats in zip(batch.texts, embedded.vectors, strict=True):
+        batch.vectors[key] = Vector(
+            model=embedded.model, dimension=embedded.dimension, floats=floats
+        )
 
 
 def _fail(batch: Batch, error: CallError) -> None:
