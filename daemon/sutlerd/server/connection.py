@@ -95,6 +95,13 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.state is not State.OPEN:
             return
+        line = self._splitter.whole_line(data)
+        if line is not None and not self._backlog and not self._is_full():
+            # One request in one read, as nearly all are: nothing has to be kept for it.
+            self._on_line(line)
+            if self.pending or self._owed_paused:
+                self._steer_reading()
+            return
         try:
             self._backlog.extend(self._splitter.feed(data))
         except LineTooLong as too_long:
@@ -165,10 +172,17 @@ class Connection(asyncio.Protocol):
         return True
 
     def send(self, line: bytes) -> None:
-        if self._is_connected and not self._transport.is_closing():
-            self._written_bytes += len(line)
-            self._transport.write(line)
-            self.account()
+        transport = self._transport if self._is_connected else None
+        if transport is None or transport.is_closing():
+            return
+        self._written_bytes += len(line)
+        transport.write(line)
+        # What ``account`` does, written out: this is on the way of every hit.
+        held_bytes = self._splitter.held_bytes + transport.get_write_buffer_size()
+        change = held_bytes - self.buffered_bytes
+        self.buffered_bytes = held_bytes
+        if change:
+            self.hub.buffered(change)
 
     def send_chunks(self, lines: bytes) -> None:
         """Send pieces of a stream; a client that is owed too much of them is cut.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 
+_BLANK = ord(" ")
+
+
 class LineTooLong(Exception):
     """A line passed the limit; what follows on this connection cannot be trusted.
 
@@ -34,6 +37,14 @@ class LineSplitter:
     def drop(self) -> None:
         """Forget an unfinished line."""
         self._held = bytearray()
+
+    def whole_line(self, data: bytes) -> bytes | None:
+        """Give the line that ``data`` is, if it is just one; ``None`` is no judgement."""
+        end = data.find(b"\n")
+        if end != len(data) - 1 or self._held or not 0 < end <= self._max_line_bytes:
+            return None
+        # JSON ends in no blank: what does may be one, or end in a carriage return.
+        return None if data[end - 1] <= _BLANK else data[:-1]
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take what was read; give the lines it completes.

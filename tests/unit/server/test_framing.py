@@ -68,3 +68,12 @@ def test_a_line_that_comes_byte_by_byte_costs_work_linear_in_its_bytes() -> None
     small = min(seconds_for(20_000) for _ in range(3))
     # Rescanning from the start would take 64 times as long for 8 times the bytes.
     assert seconds_for(160_000) < 30 * small
+
+
+@given(data=st.one_of(st.binary(max_size=50), st.binary(max_size=50).map(lambda b: b + b"\n")))
+def test_one_line_in_one_read_is_the_line_that_splitting_would_give(data: bytes) -> None:
+    splitter = LineSplitter(max_line_bytes=40)
+    line = splitter.whole_line(data)
+    if line is not None:
+        assert splitter.feed(data) == [line]
+        assert splitter.held_bytes == 0
