@@ -4,12 +4,14 @@ environment, files of the user, reports, traces, logs."""
 from __future__ import annotations
 
 import logging
+import socket
 from pathlib import Path
 
 import pytest
 
 from sutlerd.providers.anthropic_dialect import Anthropic
-from sutlerd.providers.contract import AttemptFailed
+from sutlerd.providers.contract import AttemptFailed, Outcome
+from tests.contract.answers import Answer, Close, Hang, Reset, Step
 from tests.contract.anthropic_answers import anthropic_error, anthropic_message
 from tests.contract.harness import API_KEY, wired
 from tests.contract.scripted import ScriptedProvider
@@ -77,3 +79,33 @@ async def test_nothing_is_logged_and_nothing_is_sent_twice(
     assert len(provider.requests) == 1
     assert "2 + 2" not in caplog.text
     assert API_KEY not in caplog.text
+
+
+@pytest.mark.fault("P13")
+async def test_a_refused_connection_was_never_sent() -> None:
+    with socket.socket() as sock:
+        # Bound and not listening: it refuses.
+        sock.bind(("127.0.0.1", 0))
+        failed = await failure(f"http://127.0.0.1:{sock.getsockname()[1]}")
+    assert (failed.kind, failed.outcome) == ("connect", Outcome.NOT_SENT)
+
+
+@pytest.mark.fault("P10", "P14")
+@pytest.mark.parametrize(
+    ("steps", "kind"), [((Hang(),), "timeout"), ((Reset(),), "reset"), ((Close(),), "reset")]
+)
+async def test_what_happens_after_sending_is_unknown(
+    provider: ScriptedProvider, steps: tuple[Step, ...], kind: str
+) -> None:
+    provider.always = Answer(steps)
+    failed = await failure(provider.address)
+    assert (failed.kind, failed.outcome) == (kind, Outcome.UNKNOWN)
+    assert len(provider.requests) == 1
+
+
+async def failure(address: str) -> AttemptFailed:
+    dialect = Anthropic(provider="x")
+    async with wired("sdk", address, dialect=dialect, package="anthropic") as wire:
+        with pytest.raises(AttemptFailed) as raised:
+            await wire.complete(within_s=1.0)
+    return raised.value
