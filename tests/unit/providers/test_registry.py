@@ -137,3 +137,13 @@ async def test_a_model_that_was_shut_down_is_not_asked_for(transport: str) -> No
     with pytest.raises(AttemptFailed) as raised:
         await built.stream(old, deadline_s=1e9).__aenter__()
     assert raised.value.kind == "model_gone"
+
+
+async def test_a_vendor_far_away_counts_only_if_it_is_asked_to() -> None:
+    # Nothing listens there: an attempt would fail.
+    built = build(it=settings("anthropic", transport="lean"))["it"]
+    count = await built.count_tokens("hello world", "claude-opus-5-5", deadline_s=2000)
+    assert (count.tokens, count.exact) == (3, False)
+    assert count.method == "estimate: tiktoken:o200k_base × 1.5"
+    with pytest.raises(AttemptFailed, match="no connection"):
+        await built.count_tokens("hi", "claude-opus-5-5", deadline_s=2000, ask_provider=True)
