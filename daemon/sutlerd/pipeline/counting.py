@@ -44,7 +44,7 @@ class Counting:
         deadline_s = self._resolver.deadline_s(params.timeout_s, self._clock.monotonic_s())
         try:
             count = await self._providers[route.provider].count_tokens(
-                asked, route.model, deadline_s=deadline_s
+                asked, route.model, deadline_s=deadline_s, ask_provider=params.ask_provider
             )
         except AttemptFailed as failure:
             kind = ProviderUnavailable if failure.verdict is Verdict.RETRY else ProviderError

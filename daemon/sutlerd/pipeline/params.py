@@ -153,6 +153,9 @@ class EmbedParams(_Shape):
 
 
 class CountTokensParams(_Shape):
+    """``ask_provider`` lets the provider count where it offers that, over the network."""
+
+    ask_provider: StrictBool = False
     text: StrictStr | None = None
     messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=100_000)] | None = None
     model: RouteName | None = None
