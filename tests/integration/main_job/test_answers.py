@@ -67,7 +67,7 @@ def test_default_max_tokens_is_sent_and_part_of_the_key(
 def test_what_only_addresses_or_labels_a_call_is_no_part_of_the_key(client: sutler.Client) -> None:
     client.complete("six")
     assert client.complete(
-        "six", labels={"rank": 7}, lane="background", timeout_s=9.5, metadata={"a": 1}
+        "six", labels={"rank": "7"}, lane="background", timeout_s=9.5, metadata={"a": 1}
     ).cached
     assert client.complete([{"role": "user", "content": "six"}]).cached
 

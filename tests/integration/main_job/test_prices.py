@@ -16,7 +16,7 @@ def test_an_answer_says_what_it_cost_and_a_stored_one_what_it_saved(
     start: StartDaemon, provider: ScriptedProvider
 ) -> None:
     daemon = start(llm=PRICES)
-    with sutler.Client(daemon.socket) as client:
+    with sutler.Client(str(daemon.socket)) as client:
         first, second = client.complete("one"), client.complete("one")
         cost = 9 * 3000 + 3 * 15_000
         assert (first.cost_nanousd, first.saved_nanousd) == (cost, 0)
@@ -30,7 +30,7 @@ def test_an_answer_says_what_it_cost_and_a_stored_one_what_it_saved(
 
 def test_a_cost_that_nobody_knows_is_null_and_never_nothing(start: StartDaemon) -> None:
     daemon = start()
-    with sutler.Client(daemon.socket) as client:
+    with sutler.Client(str(daemon.socket)) as client:
         first, second = client.complete("one"), client.complete("one")
         assert (first.cost_nanousd, first.saved_nanousd) == (None, 0)
         assert (second.cost_nanousd, second.saved_nanousd) == (0, None)
