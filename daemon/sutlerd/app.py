@@ -63,15 +63,20 @@ async def build(
     connection_limit: int,
     clock: Clock,
     log: EventLog,
+    providers: Providers | None = None,
 ) -> App:
-    """Build everything behind the socket. ``stack`` ends it, in reverse order."""
+    """Build everything behind the socket. ``stack`` ends it, in reverse order.
+
+    ``providers`` are those of the configuration unless others are given.
+    """
     tasks = Tasks(log)
     store: Store = _store(config, cache_place, clock, log)
     await stack.enter_async_context(store)
     second_tier = _second_tier(config, clock, log)
     if second_tier is not None:
         await stack.enter_async_context(second_tier)
-    providers = build_providers(config, clock=clock, log=log)
+    if providers is None:
+        providers = build_providers(config, clock=clock, log=log)
     for provider in providers.values():
         await stack.enter_async_context(provider)
     # Left first: what the daemon still does must end before what it uses.
