@@ -192,9 +192,10 @@ async def _drain(
             connections=len(hub.connections),
         )
     exit_code = Exit.CUT_SHORT if again in done and calls_cut else Exit.CLEAN
-    log.event(
-        "info", "stopped", why=exit_code.sentence, calls_cut=calls_cut, exit_code=int(exit_code)
-    )
+    why = exit_code.sentence
+    if exit_code is Exit.CLEAN and calls_cut:
+        why = f"Stopped as asked; the drain limit of {drain_s:g} s cut {calls_cut} calls."
+    log.event("info", "stopped", why=why, calls_cut=calls_cut, exit_code=int(exit_code))
     return exit_code
 
 

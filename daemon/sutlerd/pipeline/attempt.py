@@ -30,6 +30,9 @@ from sutlerd.pipeline.retry import Again, Decision, Effort, NextRoute
 from sutlerd.pipeline.turnstile import Passed, Turnstile
 from sutlerd.providers.contract import AttemptFailed, BuiltRequest, Provider, Verdict
 
+#: Less than this is the clock's own grain, not another caller's time.
+_MORE_PATIENCE_S = 0.01
+
 T = TypeVar("T", bound="Used")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -178,13 +181,24 @@ class Attempts:
         raise ShuttingDown("the daemon is stopping: reconnect and ask again")
 
     async def _admitted(self, journey: Journey[T], leg: Leg, now_s: float) -> Passed:
-        return await self._turnstile.admit(
-            journey.asker,
-            leg.route,
-            leg.built,
-            max_tokens_out=journey.max_tokens_out,
-            wait_until_s=now_s + min(journey.time_left_s(), self._queue_timeout_s),
-        )
+        """Wait at the gate for as long as anybody who travels along has time."""
+        while True:
+            asked_s = self._clock.monotonic_s()
+            queue_end_s = now_s + self._queue_timeout_s
+            wait_until_s = min(asked_s + journey.time_left_s(), queue_end_s)
+            try:
+                return await self._turnstile.admit(
+                    journey.asker,
+                    leg.route,
+                    leg.built,
+                    max_tokens_out=journey.max_tokens_out,
+                    wait_until_s=wait_until_s,
+                )
+            except RateLimited:
+                # Somebody more patient may have joined while it waited.
+                patient_until_s = self._clock.monotonic_s() + journey.time_left_s()
+                if min(patient_until_s, queue_end_s) <= wait_until_s + _MORE_PATIENCE_S:
+                    raise
 
     async def _once(self, journey: Journey[T], leg: Leg, passed: Passed, now_s: float) -> T:
         """Make one attempt under its permit, and end the permit whatever happens."""

@@ -14,7 +14,6 @@ from sutlerd.cache.contract import MAX_KEY_BYTES, Store
 from sutlerd.domain.errors import InvalidParams
 
 KEPT_S = 24 * 3600.0
-_POINTS = b"\x01"
 _HOLDS = b"\x00"
 _STORED = b"\x02"
 _HASH_BYTES = 32
@@ -53,19 +52,16 @@ class RequestLog:
             return None
         if record[:_HASH_BYTES] != asked.request_hash:
             raise reused(asked.request_id)
-        rest = record[_HASH_BYTES + 1 :]
-        return self._store.get(rest) if record[_HASH_BYTES : _HASH_BYTES + 1] == _POINTS else rest
+        return record[_HASH_BYTES + 1 :]
 
     def agrees(self, asked: Asked) -> bool:
         """Tell whether this id is new since the start, or was used for this very request."""
         record = self._passing.get(asked.record_key)
         return record is None or record[:_HASH_BYTES] == asked.request_hash
 
-    def keep(
-        self, asked: Asked, *, payload: bytes, stored_under: bytes | None, was_free: bool
-    ) -> None:
-        """Note an answer; ``stored_under`` is its key in the cache, if it is there."""
-        rest = _HOLDS + payload if stored_under is None else _POINTS + stored_under
+    def keep(self, asked: Asked, *, payload: bytes, was_free: bool) -> None:
+        """Note an answer, whole: what the cache has of it may go sooner."""
+        rest = _HOLDS + payload
         key, scope = asked.record_key, f"idem:{asked.uid}"
         if was_free:
             self._passing.put(key, asked.request_hash + rest, scope=scope, ttl_s=KEPT_S)

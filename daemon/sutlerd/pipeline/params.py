@@ -26,6 +26,7 @@ from pydantic import (
 from sutlerd.domain.errors import InvalidParams
 
 MAX_TOKENS_LIMIT = 10_000_000
+MAX_LABELS = 16
 MAX_TEXT_BYTES = 15 * 1024 * 1024
 
 Number = StrictFloat | StrictInt
@@ -117,7 +118,7 @@ class Options(_Shape):
     timeout_s: Annotated[Number, Field(gt=0)] | None = None
     lane: Literal["interactive", "normal", "background"] = "normal"
     fallback: StrictBool | Annotated[list[RouteName], Field(max_length=16)] | None = None
-    labels: Annotated[dict[LabelName, LabelText | StrictInt], Field(max_length=16)] = Field(
+    labels: Annotated[dict[LabelName, LabelText | StrictInt], Field(max_length=MAX_LABELS)] = Field(
         default_factory=dict
     )
 
@@ -147,7 +148,7 @@ class EmbedParams(_Shape):
     request_id: RequestName | None = None
     timeout_s: Annotated[Number, Field(gt=0)] | None = None
     lane: Literal["interactive", "normal", "background"] = "normal"
-    labels: Annotated[dict[LabelName, LabelText | StrictInt], Field(max_length=16)] = Field(
+    labels: Annotated[dict[LabelName, LabelText | StrictInt], Field(max_length=MAX_LABELS)] = Field(
         default_factory=dict
     )
 

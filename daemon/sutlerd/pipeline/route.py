@@ -126,6 +126,8 @@ class Router:
         if model in self._providers or model in self._off:
             return Route(provider=model, model=self._in_service(model).default_model)
         head, slash, rest = model.partition("/")
+        if slash and not rest:
+            raise InvalidParams(f"params.model: {model[:100]!r} names no model after the slash")
         if slash and (head in self._providers or head in self._off):
             return Route(provider=self._in_service(head).name, model=rest)
         return self._bare(model)

@@ -197,7 +197,6 @@ class Pipeline:
         """Store what may be stored, note the request ids, and make the answer."""
         call = resolved.call
         payload = encode_payload(arrived.brought, cost_nanousd=cost_nanousd)
-        stored_under = None
         if flight.stores and call.cacheable and call.cache_ttl_s > 0 and storable(arrived.brought):
             stored_under = self._resolver.key(call, arrived.leg.route, arrived.leg.built)
             scope = self._resolver.tenant(call.caller)
@@ -205,9 +204,7 @@ class Pipeline:
             if self._second_tier is not None:
                 self._second_tier.put(stored_under, payload, ttl_s=call.cache_ttl_s)
         for asked in flight.asked:
-            self._request_log.keep(
-                asked, payload=payload, stored_under=stored_under, was_free=cost_nanousd == 0
-            )
+            self._request_log.keep(asked, payload=payload, was_free=cost_nanousd == 0)
         return Answer(
             payload=payload,
             cached=False,

@@ -150,10 +150,10 @@ class Connection(asyncio.Protocol):
 
     def ended(self, pending: Pending, line: bytes | None) -> None:
         """Send a request's final line, once; ``None`` for a client that is gone."""
-        if self.pending.pop(self._place(pending), None) is None:
-            if line is not None:
-                self.send(line)
-            return
+        place = self._place(pending)
+        if self.pending.get(place) is not pending:
+            return  # it has ended, and its id may be another's by now
+        del self.pending[place]
         self.hub.call_ended(self.caller, pending.line_bytes)
         if line is not None:
             self.send(line)
@@ -271,14 +271,17 @@ class Connection(asyncio.Protocol):
         self.send(error_line(None, error))
         self.close()
 
-    def close(self) -> None:
-        """Close after what was written is sent."""
+    def close(self, error: CallError | None = None) -> None:
+        """Close after what was written is sent; ``error`` is told to the calls under way."""
         if self.state in (State.CLOSING, State.LOST):
             return
         connected, self.state = self._is_connected, State.CLOSING
         self._backlog.clear()
         for pending in list(self.pending.values()):
-            pending.abandon()
+            if error is None:
+                pending.abandon()
+            else:
+                pending.cancel(error)
         if connected:
             self._transport.close()
 

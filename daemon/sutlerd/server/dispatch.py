@@ -18,7 +18,7 @@ from sutlerd.domain.errors import (
     ShuttingDown,
 )
 from sutlerd.pipeline.hits import MAX_PARAMS_BYTES
-from sutlerd.pipeline.params import nearest, parse
+from sutlerd.pipeline.params import MAX_LABELS, nearest, parse
 from sutlerd.pipeline.result import Answer, compose
 from sutlerd.server.methods import METHODS, REPLY_METHODS, Method
 from sutlerd.server.pending import PendingReply, PendingTask
@@ -116,11 +116,15 @@ def _begin_reply(connection: Connection, request: Request) -> None:
 
 
 def _labelled(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
-    """Add what ``hello`` claimed where the request claims nothing itself."""
+    """Add what ``hello`` claimed where the request claims nothing itself, as far as there is
+    room for labels."""
     labels = params.get("labels")
     if not connection.labels or not isinstance(labels, (dict, type(None))):
         return params
-    return {**params, "labels": {**connection.labels, **(labels or {})}}
+    own = labels or {}
+    room = max(0, MAX_LABELS - len(own))
+    claimed = [name for name in connection.labels if name not in own][:room]
+    return {**params, "labels": {**own, **{name: connection.labels[name] for name in claimed}}}
 
 
 def _run(connection: Connection, request: Request, method: Method) -> None:
@@ -131,7 +135,12 @@ def _run(connection: Connection, request: Request, method: Method) -> None:
         return
     name = getattr(params, "request_id", None)
     pending = PendingTask(connection, request.id, name)
-    connection.begins(pending)
+    try:
+        connection.begins(pending)
+    except CallError:
+        if asyncio.iscoroutine(outcome):
+            outcome.close()
+        raise
     task = connection.hub.spawn(_finish(pending, outcome), request.method)
     pending.runs_as(task)
 

@@ -154,9 +154,7 @@ class Hub:
     def close_all(self, error: CallError) -> None:
         """End every call with this error, and every connection after what it is owed."""
         for connection in list(self.connections):
-            for pending in list(connection.pending.values()):
-                pending.cancel(error)
-            connection.close()
+            connection.close(error)
 
     def buffered(self, change_bytes: int) -> None:
         """Account for bytes held or owed; past the maximum the largest holder is closed."""

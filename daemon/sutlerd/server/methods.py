@@ -79,7 +79,7 @@ def ping(services: Services, session: Session, params: NoParams) -> dict[str, An
 
 
 def hello(services: Services, session: Session, params: HelloParams) -> dict[str, Any]:
-    if params.labels:
+    if params.labels is not None:
         session.labels = {name: str(value) for name, value in params.labels.items()}
     caller = session.caller
     return {

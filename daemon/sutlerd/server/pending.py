@@ -26,6 +26,7 @@ class PendingReply:
 
     __slots__ = (
         "_connection",
+        "_ended",
         "_flight",
         "_started_s",
         "_timer",
@@ -41,6 +42,7 @@ class PendingReply:
         self, connection: Connection, request_id: RequestId, call: Call, *, now_s: float
     ) -> None:
         self._connection = connection
+        self._ended = False
         self._flight: Flight | None = None
         self._started_s = now_s
         self._timer: asyncio.TimerHandle | None = None
@@ -56,6 +58,8 @@ class PendingReply:
         self._timer = loop.call_later(max(0.0, self.deadline_s - now_s), self._on_deadline)
 
     def on_pieces(self, pieces: Sequence[bytes]) -> None:
+        if self._ended:
+            return
         lines = chunk_lines(self.id_text, list(pieces))
         if self._flight is None:
             # What a flight had before it was joined comes in one go: not this client's doing.
@@ -64,6 +68,8 @@ class PendingReply:
             self._connection.send_chunks(lines)
 
     def on_answer(self, answer: Answer, *, coalesced: bool) -> None:
+        if self._ended:
+            return  # while its flight told the others: by a cancel that was read just then
         now_s = self._connection.hub.clock.monotonic_s()
         result = compose(
             answer,
@@ -76,6 +82,8 @@ class PendingReply:
         self._end(result_line(self.id_text, result))
 
     def on_error(self, error: CallError) -> None:
+        if self._ended:
+            return
         self._connection.hub.tally.failed(error.type)
         self._end(error_line(self.id, error, name=self.call.request_id))
 
@@ -85,8 +93,9 @@ class PendingReply:
 
     def abandon(self) -> None:
         """End the call for a caller that is gone: nothing is written."""
-        self._connection.hub.tally.failed("abandoned")
-        self._end(None)
+        if not self._ended:
+            self._connection.hub.tally.failed("abandoned")
+            self._end(None)
 
     def _on_deadline(self) -> None:
         waited_s = self._connection.hub.clock.monotonic_s() - self._started_s
@@ -95,6 +104,7 @@ class PendingReply:
         )
 
     def _end(self, line: bytes | None) -> None:
+        self._ended = True
         if self._timer is not None:
             self._timer.cancel()
         flight, self._flight = self._flight, None
