@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import deque
 from enum import Enum
 from typing import Any, cast
 
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CallError, InvalidRequest, ParseError
 from sutlerd.server.dispatch import dispatch
-from sutlerd.server.framing import LineSplitter, LineTooLong
+from sutlerd.server.framing import LineTooLong
 from sutlerd.server.hub import Hub
+from sutlerd.server.inbox import Inbox
 from sutlerd.server.pending import Pending
 from sutlerd.server.progress import Progress
 from sutlerd.server.replies import error_line
@@ -40,12 +40,11 @@ class Connection(asyncio.Protocol):
     is the length of the line that is being worked on."""
 
     __slots__ = (
-        "_backlog",
+        "_inbox",
         "_owed_chunk_bytes",
         "_owed_paused",
         "_progress",
         "_reading_paused",
-        "_splitter",
         "_transport",
         "_working",
         "_written_bytes",
@@ -71,8 +70,7 @@ class Connection(asyncio.Protocol):
         self.buffered_bytes = 0
         self._progress = Progress()
         self._written_bytes = 0
-        self._splitter = LineSplitter(max_line_bytes=hub.limits.line_bytes)
-        self._backlog: deque[bytes] = deque()
+        self._inbox = Inbox(max_line_bytes=hub.limits.line_bytes)
         self.line_bytes = 0
         self._owed_chunk_bytes = 0
         self._owed_paused = False
@@ -95,17 +93,16 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.state is not State.OPEN:
             return
-        line = self._splitter.whole_line(data)
-        if line is not None and not self._backlog and not self._is_full():
+        line = self._inbox.whole_line(data)
+        if line is not None and not self._is_full():
             # One request in one read, as nearly all are: nothing has to be kept for it.
             self._on_line(line)
             if self.pending or self._owed_paused:
                 self._steer_reading()
             return
         try:
-            self._backlog.extend(self._splitter.feed(data))
+            self._inbox.feed(data)
         except LineTooLong as too_long:
-            self._backlog.extend(too_long.lines)
             self._work()
             self.close_for(InvalidRequest(f"{too_long}: the connection is closed"))
             return
@@ -117,7 +114,7 @@ class Connection(asyncio.Protocol):
             if presence(self.descriptor()) is Presence.GONE:
                 return False
             self.state = State.HALF_CLOSED
-            if self._splitter.held_bytes:
+            if self._inbox.has_unfinished:
                 unread = InvalidRequest("the last line was not read: it did not end in a newline")
                 self.send(error_line(None, unread))
             self._close_if_done()
@@ -133,8 +130,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.state = State.LOST
-        self._backlog.clear()
-        self._splitter.drop()
+        self._inbox.drop()
         for pending in list(self.pending.values()):
             pending.abandon()
         self.account()
@@ -157,7 +153,7 @@ class Connection(asyncio.Protocol):
         self.hub.call_ended(self.caller, pending.line_bytes)
         if line is not None:
             self.send(line)
-        if self._backlog and not self._working:
+        if self._inbox.lines and not self._working:
             self._work()
         else:
             self._steer_reading()
@@ -178,7 +174,7 @@ class Connection(asyncio.Protocol):
         self._written_bytes += len(line)
         transport.write(line)
         # What ``account`` does, written out: this is on the way of every hit.
-        held_bytes = self._splitter.held_bytes + transport.get_write_buffer_size()
+        held_bytes = self._inbox.held_bytes + transport.get_write_buffer_size()
         change = held_bytes - self.buffered_bytes
         self.buffered_bytes = held_bytes
         if change:
@@ -230,13 +226,13 @@ class Connection(asyncio.Protocol):
     def measure(self) -> int:
         """Bring ``buffered_bytes`` up to date, and give the change."""
         before = self.buffered_bytes
-        self.buffered_bytes = self._splitter.held_bytes + self.owed_bytes()
+        self.buffered_bytes = self._inbox.held_bytes + self.owed_bytes()
         return self.buffered_bytes - before
 
     def make_room(self, error: CallError) -> None:
         """Give back what this client makes the daemon hold, and tell it why if it listens."""
-        if self._splitter.held_bytes > self.owed_bytes():
-            self._splitter.drop()
+        if self._inbox.held_bytes > self.owed_bytes():
+            self._inbox.drop()
             self.close_for(error)
         else:
             self.cut(error.message)
@@ -260,7 +256,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             # What it was owed is given up now; the rest follows when the loop calls back.
             self.state = State.LOST
-            self._splitter.drop()
+            self._inbox.drop()
             self.account()
 
     def close_for(self, error: CallError) -> None:
@@ -276,7 +272,7 @@ class Connection(asyncio.Protocol):
         if self.state in (State.CLOSING, State.LOST):
             return
         connected, self.state = self._is_connected, State.CLOSING
-        self._backlog.clear()
+        self._inbox.drop()
         for pending in list(self.pending.values()):
             if error is None:
                 pending.abandon()
@@ -293,8 +289,8 @@ class Connection(asyncio.Protocol):
 
     def _work(self) -> None:
         self._working = True
-        while self._backlog and not self._is_full() and self.state is not State.LOST:
-            self._on_line(self._backlog.popleft())
+        while self._inbox.lines and not self._is_full() and self.state is not State.LOST:
+            self._on_line(self._inbox.next_line())
         self._working = False
         self._steer_reading()
         self._close_if_done()
@@ -326,7 +322,7 @@ class Connection(asyncio.Protocol):
     def _steer_reading(self) -> None:
         if self.state is not State.OPEN:
             return
-        pause = bool(self._backlog) or self._is_full()
+        pause = bool(self._inbox.lines) or self._is_full()
         if pause and not self._reading_paused:
             self._transport.pause_reading()
         elif self._reading_paused and not pause:
@@ -334,7 +330,7 @@ class Connection(asyncio.Protocol):
         self._reading_paused = pause
 
     def _close_if_done(self) -> None:
-        if self.state is State.HALF_CLOSED and not self.pending and not self._backlog:
+        if self.state is State.HALF_CLOSED and not self.pending and not self._inbox.lines:
             self.close()
 
     @staticmethod
