@@ -212,7 +212,8 @@ class Attempts:
         except BaseException:
             self._turnstile.abandoned(passed)
             raise
-        self._turnstile.succeeded(passed, brought.usage, provider.limits_seen(leg.built.model))
+        seen = provider.limits_seen(leg.built.model) if passed.listens else None
+        self._turnstile.succeeded(passed, brought.usage, seen)
         return brought
 
 

@@ -14,6 +14,7 @@ from sutlerd.system.exits import CannotStart, Exit
 #: Weights of a caller's own lanes: an urgent call goes first, and nothing starves.
 LANE_WEIGHTS = {"interactive": 16.0, "normal": 4.0, "background": 1.0}
 _WHOLE_PCT = 100.0
+_MOST_KNOWN = 4096
 _LEAST_ORDINARY_PCT = 1.0
 
 
@@ -57,9 +58,22 @@ class Places:
                 Exit.CONFIGURATION, f"llm.fairness: nobody is called {error}"
             ) from None
         reserved_pct = sum(grant.reserved_pct for grant in self._grants.values())
+        self._known: dict[tuple[int, str], tuple[Caller, tuple[Step, ...]]] = {}
         self._ordinary = Step("ordinary", max(_WHOLE_PCT - reserved_pct, _LEAST_ORDINARY_PCT))
 
     def of(self, asker: Asker) -> tuple[Step, ...]:
+        """Give the path; remembered, since a connection asks for the same one all its life."""
+        key = (id(asker.caller), asker.lane)
+        known = self._known.get(key)
+        if known is not None and known[0] is asker.caller:
+            return known[1]
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        path = self._path(asker)
+        self._known[key] = (asker.caller, path)
+        return path
+
+    def _path(self, asker: Asker) -> tuple[Step, ...]:
         caller = asker.caller
         return (
             self._class(asker),

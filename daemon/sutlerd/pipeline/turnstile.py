@@ -41,11 +41,15 @@ _TOO_MANY = 429
 
 @dataclass(slots=True, kw_only=True)
 class Passed:
-    """An attempt that passed; ``size_bytes`` is its request's, 0 where nobody counts tokens."""
+    """An attempt that passed; ``size_bytes`` is its request's, 0 where nobody counts tokens.
+
+    ``listens`` says whether there are limits that the provider's headers could correct.
+    """
 
     permit: Permit
     route: Route
     size_bytes: int
+    listens: bool
 
 
 class Turnstile:
@@ -80,7 +84,7 @@ class Turnstile:
             labels={"lane": asker.lane, "job": asker.caller.job},
         )
         permit = await self.gate.admit(ask, _free)
-        return Passed(permit=permit, route=route, size_bytes=size_bytes)
+        return Passed(permit=permit, route=route, size_bytes=size_bytes, listens=limits is not None)
 
     def succeeded(self, passed: Passed, usage: Usage, seen: RateLimitView | None) -> None:
         """End a permit by what the attempt really used."""
