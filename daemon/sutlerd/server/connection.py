@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import traceback
 from enum import Enum
 from typing import Any, cast
 
 from sutlerd.domain.caller import Caller
-from sutlerd.domain.errors import CallError, InvalidRequest, ParseError
+from sutlerd.domain.errors import CallError, InternalError, InvalidRequest, ParseError
 from sutlerd.server.dispatch import dispatch
 from sutlerd.server.framing import LineTooLong
 from sutlerd.server.hub import Hub
@@ -21,7 +22,7 @@ from sutlerd.server.inbox import Inbox
 from sutlerd.server.pending import Pending
 from sutlerd.server.progress import Progress
 from sutlerd.server.replies import error_line
-from sutlerd.server.requests import BadRequest, RequestId, decode
+from sutlerd.server.requests import BadRequest, Request, RequestId, decode
 from sutlerd.system.peers import Presence, presence
 
 
@@ -314,7 +315,27 @@ class Connection(asyncio.Protocol):
             self.send(error_line(bad.id, bad.error))
             return
         self.line_bytes = len(line)
-        dispatch(self, request)
+        try:
+            dispatch(self, request)
+        except Exception as error:  # noqa: BLE001 -- one request's bug is not everybody's
+            self._on_bug(request, error)
+
+    def _on_bug(self, request: Request, error: Exception) -> None:
+        """Tell who asked, and the log: the event loop would close the connection instead."""
+        self.hub.log.event(
+            "error",
+            "request_failed",
+            uid=self.caller.uid,
+            method=request.method[:100],
+            traceback="".join(traceback.format_exception(error)),
+        )
+        told = InternalError(f"{type(error).__name__}: see the daemon's log")
+        begun = self.pending.get(request.id) if request.id is not None else None
+        if begun is not None:
+            begun.cancel(told)
+        else:
+            self.hub.tally.failed(told.type)
+            self.send(error_line(request.id, told))
 
     def _is_full(self) -> bool:
         return self._owed_paused or len(self.pending) >= self.hub.limits.in_flight_per_connection
