@@ -5,6 +5,7 @@ All of it runs on the writer's thread, but for the constructor.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from sutlerd.cache.lmdb_place import (
     identity_of,
 )
 from sutlerd.system.write_target import STORAGE_ERRORS, Remedy, Txn
+
+#: A reader that lost the processor in mid-read keeps all pages freed since from being used
+#: again, which in a small map is soon all there is; it leaves as soon as it runs.
+_ROOM_TRIES = 5
+_READER_LEAVES_S = 0.01
 
 #: Told of a failure, and why the file had better be discarded, if it had.
 OnTrouble = Callable[[Exception, str | None], None]
@@ -83,12 +89,15 @@ class LmdbTarget:
 
     def _remedy_full(self, error: Exception) -> Remedy:
         """Make room. A job that does not fit into an empty cache either is given up."""
-        try:
-            return Remedy.AGAIN if self._make_room() else Remedy.FAIL
-        except lmdb.MapFullError:
-            self._on_trouble(error, "it is too full even to evict")
-        except STORAGE_ERRORS as worse:
-            self._on_trouble(worse, None)
+        for _ in range(_ROOM_TRIES):
+            try:
+                return Remedy.AGAIN if self._make_room() else Remedy.FAIL
+            except lmdb.MapFullError:
+                time.sleep(_READER_LEAVES_S)
+            except STORAGE_ERRORS as worse:
+                self._on_trouble(worse, None)
+                return Remedy.FAIL
+        self._on_trouble(error, "it is too full even to evict")
         return Remedy.FAIL
 
     def put(

@@ -65,6 +65,20 @@ def test_three_requests_and_the_end_of_input_get_three_answers_and_then_the_end(
 
 
 @pytest.mark.fault("C3")
+@pytest.mark.fault("C13")
+def test_a_thousand_requests_and_the_end_of_input_get_a_thousand_answers(tmp_path: Path) -> None:
+    # Most are still unread, here or in the kernel, when the client has said its last.
+    limits = {"in_flight_per_connection": 8}
+    with serving(tmp_path, limits=limits) as rig, rig.client() as client:
+        for number in range(1000):
+            client.send("chat", prompt=f"question {number}", as_id=number)
+        client.half_close()
+        lines = client.rest()
+        assert sorted(line["id"] for line in lines) == list(range(1000))
+        assert all(line["result"]["content"].startswith("to: question") for line in lines)
+
+
+@pytest.mark.fault("C3")
 def test_every_chunk_of_a_stream_arrives_after_the_end_of_input(tmp_path: Path) -> None:
     with serving(tmp_path) as rig, rig.client() as client:
         rig.answers["stream"] = answers.openai_stream(["a", "b", "c"], between=[Gate("middle")])

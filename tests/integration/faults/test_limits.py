@@ -143,6 +143,26 @@ def test_unfinished_lines_have_a_sum_past_which_the_largest_is_closed(tmp_path: 
 
 
 @pytest.mark.fault("R3")
+def test_whole_lines_that_wait_for_their_turn_count_like_unfinished_ones(tmp_path: Path) -> None:
+    limits = {
+        "line_bytes": MIB,
+        "buffered_total_bytes": 4 * MIB,
+        "in_flight_per_connection": 1,
+    }
+    with serving(tmp_path, limits=limits) as rig, contextlib.ExitStack() as stack:
+        rig.answers["stuck"] = Answer((Hang(),), 1, 0)
+        most_bytes = 0
+        for number in range(100):
+            client = stack.enter_context(rig.client())
+            lines = [request_line("chat", place, prompt="x" * 1500) for place in range(50)]
+            # In one write: what is read with the first is kept until that has its answer.
+            client.send_raw(b"".join([request_line("chat", "s", prompt=f"stuck {number}"), *lines]))
+            most_bytes = max(most_bytes, rig.status()["buffered_bytes"])
+            assert most_bytes <= 4 * MIB
+        assert most_bytes > 3 * MIB
+
+
+@pytest.mark.fault("R3")
 def test_what_clients_are_owed_has_a_sum_past_which_the_largest_is_cut(tmp_path: Path) -> None:
     limits = {"buffered_total_bytes": 24 * MIB}
     with serving(tmp_path, limits=limits) as rig, rig.client() as small:
