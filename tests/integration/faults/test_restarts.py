@@ -169,6 +169,10 @@ def test_who_asks_again_before_the_daemon_has_noticed_follows_the_first_call(
             for client in clients:
                 client.send("complete", **question)
             rig.wait_until_asked("slow")
+            # All three are read: who left before the others came would have ended the call.
+            until_s = time.monotonic() + 20
+            while rig.daemon.result("status")["calls_open"] < 3:
+                assert time.monotonic() < until_s
             clients.pop(0).close()
             rig.provider.open("gate")
             for client in clients:
