@@ -44,8 +44,10 @@ class HitPath:
         key = self._memo.get((scope, method, orjson.dumps(params)))
         if key is None:
             return None
-        if request_id is not None and not self._request_log.agrees(Asked(uid, request_id, key)):
-            return None
+        if request_id is not None:
+            asked = Asked(uid=uid, request_id=request_id, request_hash=key)
+            if not self._request_log.agrees(asked):
+                return None
         return self._store.get(key)
 
     def learn(self, scope: str, method: str, params: Mapping[str, Any], key: bytes) -> None:

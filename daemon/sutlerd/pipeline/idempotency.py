@@ -8,10 +8,10 @@ costs nothing either.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from sutlerd.cache.contract import MAX_KEY_BYTES, Store
 from sutlerd.domain.errors import InvalidParams
+from sutlerd.domain.record import record
 
 KEPT_S = 24 * 3600.0
 _HOLDS = b"\x00"
@@ -19,7 +19,7 @@ _STORED = b"\x02"
 _HASH_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asked:
     """A request a caller gave an id to; ``request_hash`` is the key of what was asked."""
 

@@ -101,7 +101,9 @@ class Pipeline:
             self._flights.joined_count += 1
             flight.join(follower, stores=call.cache_mode.writes)
         if call.idempotent:
-            asked = Asked(call.caller.uid, call.request_id, resolved.key)
+            asked = Asked(
+                uid=call.caller.uid, request_id=call.request_id, request_hash=resolved.key
+            )
             flight.asked.append(asked)
             self._under_way.add(asked, flight)
         return flight
@@ -116,13 +118,15 @@ class Pipeline:
         call = resolved.call
         if not call.idempotent:
             return None
-        return self._under_way.flight_of(Asked(call.caller.uid, call.request_id, resolved.key))
+        return self._under_way.flight_of(
+            Asked(uid=call.caller.uid, request_id=call.request_id, request_hash=resolved.key)
+        )
 
     def _known_answer(self, resolved: Resolved) -> bytes | None:
         call = resolved.call
         if call.idempotent:
             payload = self._request_log.answer_to(
-                Asked(call.caller.uid, call.request_id, resolved.key)
+                Asked(uid=call.caller.uid, request_id=call.request_id, request_hash=resolved.key)
             )
             if payload is not None:
                 return payload

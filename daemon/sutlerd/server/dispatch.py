@@ -19,7 +19,7 @@ from sutlerd.domain.errors import (
 )
 from sutlerd.pipeline.hits import MAX_PARAMS_BYTES
 from sutlerd.pipeline.params import MAX_LABELS, nearest, parse
-from sutlerd.pipeline.result import Answer, compose
+from sutlerd.pipeline.result import Answer, compose_hit
 from sutlerd.server.methods import METHODS, REPLY_METHODS, Method
 from sutlerd.server.pending import PendingReply, PendingTask
 from sutlerd.server.replies import chunk_lines, encode_id, error_line, result_line, value_line
@@ -73,14 +73,12 @@ def _answer_hit(connection: Connection, request: Request) -> bool:
         if name is not None:
             params["request_id"] = name
         return False
-    answer = Answer(payload=found, cached=True)
     id_text = encode_id(request.id)
     if params.get("stream") is True:
-        connection.send(chunk_lines(id_text, answer.pieces()))
+        connection.send(chunk_lines(id_text, Answer(payload=found, cached=True).pieces()))
     hub.tally.hits += 1
-    result = compose(
-        answer,
-        coalesced=False,
+    result = compose_hit(
+        found,
         latency_ms=(hub.clock.monotonic_s() - started_s) * 1000,
         request_id=name or hub.resolver.request_id(None),
     )

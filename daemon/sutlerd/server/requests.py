@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sutler.wire import MAX_ID_BYTES, MAX_ID_INT, MIN_ID_INT
 from sutlerd.domain.errors import InvalidRequest
+from sutlerd.domain.record import record
 from sutlerd.server import strict
 
 RequestId = int | str | None
 _MEMBERS = frozenset({"jsonrpc", "id", "method", "params"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """A well-formed request; ``params`` is an object, empty if it was left out."""
 
@@ -54,7 +54,7 @@ def decode(line: bytes) -> Request:
         params = {}
     elif not isinstance(params, dict):
         raise _bad("params must be an object", request_id)
-    return Request(request_id, method, params)
+    return Request(id=request_id, method=method, params=params)
 
 
 def _good_id(value: Any) -> bool:

@@ -28,7 +28,7 @@ def test_every_strict_request_is_read_as_it_was_written(
 ) -> None:
     written = {"id": 7, "method": "complete", "params": params}
     text = json.dumps(written, ensure_ascii=not compact, separators=(",", ":") if compact else None)
-    assert decode(text.encode()) == Request(7, "complete", params)
+    assert decode(text.encode()) == Request(id=7, method="complete", params=params)
 
 
 @pytest.mark.fault("C7")
@@ -157,4 +157,4 @@ def test_ids_of_every_allowed_kind_come_back_unchanged(good: object) -> None:
 
 
 def test_a_null_for_params_is_the_same_as_leaving_them_out() -> None:
-    assert decode(b'{"method":"ping","params":null}') == Request(None, "ping", {})
+    assert decode(b'{"method":"ping","params":null}') == Request(id=None, method="ping", params={})
