@@ -7,35 +7,22 @@ order and left in reverse. Nothing heavy is imported here, and no network is tou
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
-from sutlerd import __version__
-from sutlerd.admission.gate import Gate
-from sutlerd.cache.contract import SecondTier, Store
+from sutlerd.assembly import Lasting, build_hub, build_serving, lay_ground
+from sutlerd.cache.contract import Store
 from sutlerd.cache.lmdb_store import LmdbStore
 from sutlerd.cache.memory_store import MemoryStore
 from sutlerd.cache.redis_store import RedisTier
 from sutlerd.config.schema import Config
 from sutlerd.domain.ports import Clock, EventLog
-from sutlerd.ledger.price_list import read_published
-from sutlerd.ledger.prices import PriceTable, Seller
-from sutlerd.ledger.tariff import Rates, fixed
-from sutlerd.pipeline.attempt import Attempts
-from sutlerd.pipeline.checking import Checking
-from sutlerd.pipeline.coalesce import Flights
-from sutlerd.pipeline.costs import Costs
-from sutlerd.pipeline.counting import Counting
-from sutlerd.pipeline.embedding import Embeddings
-from sutlerd.pipeline.hits import HitPath
+from sutlerd.generation import Generations
 from sutlerd.pipeline.idempotency import RequestLog
-from sutlerd.pipeline.resolve import Resolver
-from sutlerd.pipeline.route import Router
-from sutlerd.pipeline.serve import Pipeline
+from sutlerd.pipeline.places import Places
 from sutlerd.pipeline.turnstile import Turnstile
+from sutlerd.providers.contract import Provider
 from sutlerd.providers.registry import Providers, build_providers
-from sutlerd.server.hub import Hub
-from sutlerd.server.services import Services
 from sutlerd.system.folders import Place
 from sutlerd.system.tasks import Tasks
 
@@ -44,15 +31,64 @@ _INSTANCE_BYTES = 6
 _PASSING_BYTES = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """A daemon ready to be given connections."""
+    """A daemon ready to be given connections. ``hub`` is one for its whole life; what it
+    serves by is replaced by ``adopt``."""
 
-    hub: Hub
-    attempts: Attempts
-    store: Store
-    tasks: Tasks
-    providers: Providers
+    def __init__(self, lasting: Lasting, config: Config, providers: Providers) -> None:
+        self._lasting = lasting
+        self.config = config
+        self.providers = providers
+        ground = lay_ground(config, providers, lasting)
+        self.attempts = ground.attempts
+        self.hub = build_hub(ground)
+
+    @property
+    def store(self) -> Store:
+        return self._lasting.store
+
+    @property
+    def tasks(self) -> Tasks:
+        return self._lasting.tasks
+
+    @property
+    def generations(self) -> Generations:
+        return self._lasting.generations
+
+    async def adopt(self, config: Config) -> None:
+        """Serve by another configuration from now on; calls under way go on by the old one.
+
+        Raises ``CannotStart`` for what only shows now, with nothing changed. What cannot be
+        changed in a running daemon must be the same in both, see ``config.restart``.
+        """
+        lasting = self._lasting
+        places = Places(config.llm.fairness)
+        providers = build_providers(
+            config, clock=lasting.clock, log=lasting.log, kept=self._unchanged(config)
+        )
+        await lasting.generations.enter(providers.values())
+        # No await from here on: every request is served by the old one or by the new one.
+        lasting.turnstile.adopt(config.llm, places)
+        ground = lay_ground(config, providers, lasting)
+        self.config, self.providers, self.attempts = config, providers, ground.attempts
+        self.hub.adopt(build_serving(ground), config.limits)
+
+    def _unchanged(self, config: Config) -> Mapping[str, Provider]:
+        """Give the providers that go on as they are, with their connections and children."""
+        return {
+            name: provider
+            for name, provider in self.providers.items()
+            if name in config.llm.providers and _same_provider(self.config, config, name)
+        }
+
+
+def _same_provider(before: Config, after: Config, name: str) -> bool:
+    gates = {"limits": None, "share": None}  # of the turnstile, not of the provider
+    old = before.llm.providers[name].model_copy(update=gates)
+    new = after.llm.providers[name].model_copy(update=gates)
+    if old != new or before.off(name) != after.off(name):
+        return False
+    return new.kind != "embedded" or before.embedded == after.embedded
 
 
 async def build(
@@ -77,187 +113,24 @@ async def build(
         await stack.enter_async_context(second_tier)
     if providers is None:
         providers = build_providers(config, clock=clock, log=log)
-    for provider in providers.values():
-        await stack.enter_async_context(provider)
+    generations = await stack.enter_async_context(Generations(tasks, log))
+    await generations.enter(providers.values())
     # Left first: what the daemon still does must end before what it uses.
     stack.push_async_callback(tasks.stop)
-    ground = _ground(config, providers, store, second_tier, tasks, clock, log)
-    return App(
-        hub=_hub(ground, connection_limit),
-        attempts=ground.attempts,
-        store=store,
-        tasks=tasks,
-        providers=providers,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ground:
-    """What the rooms above the providers stand on."""
-
-    config: Config
-    providers: Providers
-    store: Store
-    second_tier: SecondTier | None
-    tasks: Tasks
-    router: Router
-    resolver: Resolver
-    gate: Gate
-    attempts: Attempts
-    costs: Costs
-    clock: Clock
-    log: EventLog
-
-
-def _ground(
-    config: Config,
-    providers: Providers,
-    store: Store,
-    second_tier: SecondTier | None,
-    tasks: Tasks,
-    clock: Clock,
-    log: EventLog,
-) -> _Ground:
-    llm = config.llm
-    router = Router(
-        providers=providers.values(),
-        off=dict(providers.off),
-        default_provider=llm.default_provider,
-        default_model=llm.default_model,
-        fallback=llm.fallback_providers,
-        fallback_models=dict(llm.fallback_models),
-        aliases=dict(llm.aliases),
-    )
-    instance = os.urandom(_INSTANCE_BYTES).hex()
-    turnstile = Turnstile(llm=llm, clock=clock)
-    attempts = Attempts(
-        providers=providers,
-        turnstile=turnstile,
-        queue_timeout_s=llm.queue_timeout_s,
-        clock=clock,
-        max_retries=llm.max_retries,
-        max_timeout_s=llm.max_timeout_s,
-    )
-    return _Ground(
-        config=config,
-        providers=providers,
+    passing = MemoryStore(max_bytes=_PASSING_BYTES, clock=clock)
+    lasting = Lasting(
         store=store,
         second_tier=second_tier,
         tasks=tasks,
-        router=router,
-        resolver=Resolver(llm=llm, router=router, providers=providers, instance=instance),
-        gate=turnstile.gate,
-        attempts=attempts,
-        costs=Costs(prices=_prices(config, log), clock=clock, log=log),
+        generations=generations,
+        turnstile=Turnstile(llm=config.llm, clock=clock),
+        request_log=RequestLog(store, passing),
         clock=clock,
         log=log,
-    )
-
-
-def _hub(ground: _Ground, connection_limit: int) -> Hub:
-    passing = MemoryStore(max_bytes=_PASSING_BYTES, clock=ground.clock)
-    request_log = RequestLog(ground.store, passing)
-    hit_path = HitPath(ground.store, request_log)
-    services = _services(ground, hit_path)
-    services.hub = Hub(
-        pipeline=_pipeline(ground, request_log),
-        resolver=ground.resolver,
-        hit_path=hit_path,
-        services=services,
-        limits=ground.config.limits,
+        instance=os.urandom(_INSTANCE_BYTES).hex(),
         connection_limit=connection_limit,
-        clock=ground.clock,
-        log=ground.log,
-        spawn=ground.tasks.start,
     )
-    return services.hub
-
-
-def _pipeline(ground: _Ground, request_log: RequestLog) -> Pipeline:
-    return Pipeline(
-        resolver=ground.resolver,
-        providers=ground.providers,
-        attempts=ground.attempts,
-        costs=ground.costs,
-        store=ground.store,
-        second_tier=ground.second_tier,
-        flights=Flights(),
-        request_log=request_log,
-        clock=ground.clock,
-        log=ground.log,
-        spawn=ground.tasks.start,
-    )
-
-
-def _services(ground: _Ground, hit_path: HitPath) -> Services:
-    limits = ground.config.limits
-    embeddings = Embeddings(
-        resolver=ground.resolver,
-        router=ground.router,
-        providers=ground.providers,
-        attempts=ground.attempts,
-        costs=ground.costs,
-        store=ground.store,
-        second_tier=ground.second_tier,
-        clock=ground.clock,
-        log=ground.log,
-        spawn=ground.tasks.start,
-        max_reply_bytes=limits.owed_max_bytes,
-    )
-    counting = Counting(
-        resolver=ground.resolver,
-        router=ground.router,
-        providers=ground.providers,
-        clock=ground.clock,
-    )
-    checking = Checking(
-        providers=ground.providers,
-        off=ground.providers.off,
-        costs=ground.costs,
-        clock=ground.clock,
-    )
-    return Services(
-        version=__version__,
-        instance=ground.resolver.instance,
-        limits=limits,
-        providers=ground.providers,
-        off=ground.providers.off,
-        default_route=ground.config.llm.default_route,
-        store=ground.store,
-        second_tier=ground.second_tier,
-        hit_path=hit_path,
-        embeddings=embeddings,
-        counting=counting,
-        checking=checking,
-        costs=ground.costs,
-        gate=ground.gate,
-        tasks=ground.tasks,
-        clock=ground.clock,
-    )
-
-
-def _prices(config: Config, log: EventLog) -> PriceTable:
-    sellers = {
-        name: Seller(
-            local=provider.local,
-            base_url=provider.base_url,
-            price_list=provider.preset.price_list,
-        )
-        for name, provider in config.llm.providers.items()
-    }
-    written = {
-        model: fixed(
-            Rates(
-                input_usd=price.input_usd,
-                output_usd=price.output_usd,
-                cache_read_usd=price.cache_read_usd,
-                cache_write_usd=price.cache_write_usd,
-            ),
-            "configuration",
-        )
-        for model, price in config.llm.prices.items()
-    }
-    return PriceTable(written=written, sellers=sellers, read=read_published, log=log)
+    return App(lasting, config, providers)
 
 
 def _store(

@@ -144,6 +144,22 @@ class Gate:
         for boundary in self._boundaries.values():
             self._pump(boundary)
 
+    def boundaries(self) -> list[str]:
+        """Name all that were ever asked for."""
+        return list(self._boundaries)
+
+    def change_limits(self, boundary: str, limits: Quota) -> None:
+        """Go by the limits of another quota; levels and calls in flight are carried over.
+
+        Who waits for more than they can ever give is told so. ``wake`` lets the others look.
+        """
+        changed = self._boundary(boundary, self._clock.monotonic_s())
+        changed.quota.adopt(limits, self._clock.monotonic_s())
+        for place in list(changed.queue):
+            never = changed.quota.never_fits(place.item.ask.need)
+            if never is not None:
+                self._refuse(changed, place, _never(never))
+
     def drain(self) -> None:
         """End all waiting, now and from now on."""
         self._draining = True
@@ -201,14 +217,7 @@ class Gate:
             raise ShuttingDown("the daemon is stopping: reconnect and ask again")
         never = quota.never_fits(ask.need)
         if never is not None:
-            raise RateLimited(
-                f"the call needs {never.need:g} of {never.bucket}, more than the limit of "
-                f"{never.capacity:g} can ever give: make it smaller",
-                retryable=False,
-                bucket=never.bucket,
-                need=never.need,
-                capacity=never.capacity,
-            )
+            raise _never(never)
         shortage = quota.shortage(ask.need, now_s)
         if shortage is not None and now_s + shortage.wait_s > ask.wait_until_s:
             raise self._too_long(ask, shortage)
@@ -331,3 +340,14 @@ class Gate:
         self._waiting_by_uid[uid] -= 1
         if not self._waiting_by_uid[uid]:
             del self._waiting_by_uid[uid]
+
+
+def _never(never: Shortage) -> RateLimited:
+    return RateLimited(
+        f"the call needs {never.need:g} of {never.bucket}, more than the limit of "
+        f"{never.capacity:g} can ever give: make it smaller",
+        retryable=False,
+        bucket=never.bucket,
+        need=never.need,
+        capacity=never.capacity,
+    )

@@ -93,6 +93,19 @@ class Quota:
         """Grant nothing before this time: the provider said so. Shortens no earlier word."""
         self._closed_until_s = max(self._closed_until_s, until_s)
 
+    def adopt(self, limits: Quota, now_s: float) -> None:
+        """Take over another quota's limits and keep the levels in proportion.
+
+        A bucket that was not there begins as the other one has it.
+        """
+        self.max_in_flight = limits.max_in_flight
+        buckets = {}
+        for name, new in limits.buckets.items():
+            bucket = buckets[name] = self.buckets.get(name, new)
+            if bucket is not new:
+                bucket.resize(per_s=new.per_s, capacity=new.capacity, now_s=now_s)
+        self.buckets = buckets
+
     def weight(self, need: Mapping[str, float]) -> float:
         """Give the seconds of this quota that a call takes up, by the bucket it strains most.
 

@@ -91,7 +91,8 @@ class Arrived(Generic[T]):
 
 
 class Attempts:
-    """Makes all attempts. ``max_retries`` counts over the whole chain."""
+    """Makes all attempts. ``max_retries`` counts over the whole chain. ``stopping`` is set when
+    the daemon stops."""
 
     def __init__(
         self,
@@ -102,6 +103,7 @@ class Attempts:
         clock: Clock,
         max_retries: int,
         max_timeout_s: float,
+        stopping: asyncio.Event,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._providers = providers
@@ -111,7 +113,7 @@ class Attempts:
         self._max_retries = max_retries
         self._max_timeout_s = max_timeout_s
         self._chance = chance
-        self._stopping = asyncio.Event()
+        self._stopping = stopping
 
     def drain(self) -> None:
         """Begin no attempt from now on; who waits for one is told that the daemon stops."""

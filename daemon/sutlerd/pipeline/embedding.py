@@ -33,7 +33,8 @@ _YIELD_EVERY_TEXTS = 128
 
 
 class Embeddings:
-    """``max_reply_bytes`` bounds one reply, whatever its texts, dimension and encoding."""
+    """``max_reply_bytes`` bounds one reply, whatever its texts, dimension and encoding.
+    ``under_way`` has the batch of each text that is being bought, by fingerprint."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Embeddings:
         clock: Clock,
         log: EventLog,
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        under_way: dict[bytes, Batch],
         max_reply_bytes: int,
     ) -> None:
         self._resolver = resolver
@@ -61,7 +63,7 @@ class Embeddings:
         self._log = log
         self._spawn = spawn
         self._max_reply_bytes = max_reply_bytes
-        self._under_way: dict[bytes, Batch] = {}
+        self._under_way = under_way
         self._storing = asyncio.Lock()
 
     @property

@@ -7,8 +7,7 @@ until when, and under which key the answer is stored.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sutlerd.cache.fingerprint import fingerprint
@@ -79,7 +78,8 @@ class Resolved:
 
 
 class Resolver:
-    """Knows the configuration's names and defaults. ``instance`` names this run of the daemon."""
+    """Knows the configuration's names and defaults. ``instance`` names this run of the daemon,
+    ``numbers`` its requests, whatever the configuration."""
 
     def __init__(
         self,
@@ -88,12 +88,13 @@ class Resolver:
         router: Router,
         providers: Mapping[str, Provider],
         instance: str,
+        numbers: Iterator[int],
     ) -> None:
         self._llm = llm
         self._router = router
         self._providers = providers
         self.instance = instance
-        self._numbers = itertools.count(1)
+        self._numbers = numbers
 
     def reply_call(
         self, method: str, params: Mapping[str, Any], caller: Caller, *, now_s: float

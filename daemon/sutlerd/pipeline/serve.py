@@ -47,6 +47,7 @@ class Pipeline:
         store: Store,
         second_tier: SecondTier | None,
         flights: Flights,
+        under_way: UnderWay,
         request_log: RequestLog,
         clock: Clock,
         log: EventLog,
@@ -60,7 +61,7 @@ class Pipeline:
         self._second_tier = second_tier
         self._flights = flights
         self._request_log = request_log
-        self._under_way = UnderWay()
+        self._under_way = under_way
         self._clock = clock
         self._log = log
         self._spawn = spawn

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import orjson
 
@@ -62,6 +63,19 @@ class Turnstile:
         self._refusals: dict[str, int] = {}
         self._places = Places(llm.fairness)
         self.gate = Gate(quota_of=self._quota, clock=clock)
+
+    def adopt(self, llm: LlmConfig, places: Places) -> None:
+        """Go by other limits and weights from now on, waiting calls included.
+
+        Only boundaries whose limits were changed are touched, and their buckets keep their
+        level in proportion: what a provider has taught about the others stays.
+        """
+        before, self._llm, self._places = self._llm, llm, places
+        now_s = self._clock.monotonic_s()
+        for boundary in self.gate.boundaries():
+            if _limits_at(before, boundary) != _limits_at(llm, boundary):
+                self.gate.change_limits(boundary, self._quota(boundary, now_s))
+        self.gate.wake()
 
     async def admit(
         self,
@@ -130,7 +144,7 @@ class Turnstile:
             for name, view in seen.limits.items()
         }
         quota = self.gate.quota(boundary)
-        limits = self._limits_of(boundary)
+        limits, _ = _limits_at(self._llm, boundary)
         learns = limits is not None and limits.auto
         heed(quota, views, learns=learns, now_s=self._clock.monotonic_s())
 
@@ -139,22 +153,16 @@ class Turnstile:
         return str(route) if limits and route.model in limits.models else route.provider
 
     def _provider_limits(self, provider: str) -> RateLimits | None:
-        own = self._llm.providers[provider].limits
-        return own if own is not None else self._llm.rate_limits.get(provider)
+        return _provider_limits(self._llm, provider)
 
     def _limits(self, route: Route) -> RateLimits | None:
         limits = self._provider_limits(route.provider)
         return limits.models.get(route.model, limits) if limits is not None else None
 
-    def _limits_of(self, boundary: str) -> RateLimits | None:
-        provider, _, model = boundary.partition("/")
-        return self._limits(Route(provider=provider, model=model))
-
     def _quota(self, boundary: str, now_s: float) -> Quota:
-        limits = self._limits_of(boundary)
+        limits, share = _limits_at(self._llm, boundary)
         if limits is None:
             return Quota({})
-        share = limits.share or self._llm.providers[boundary.partition("/")[0]].share
         part = 1.0 if share is None else float(share)
         return Quota(_buckets(limits, part, now_s), max_in_flight=limits.calls_in_flight)
 
@@ -163,24 +171,47 @@ class Turnstile:
         if size_bytes:
             tokens_in = self._estimates.tokens_in(route.model, size_bytes)
             tokens_out = float(max_tokens_out)
-            if self._llm.providers[route.provider].dialect in _COUNTS_REAL_OUTPUT:
+            if self._counts_real_output(route):
                 tokens_out = self._estimates.tokens_out(route.model, max_tokens_out)
             both = tokens_in + tokens_out
             need |= {"tokens_in": tokens_in, "tokens_out": tokens_out}
             need |= {"tokens": both, "tokens_per_day": both}
         return need
 
+    def _counts_real_output(self, route: Route) -> bool:
+        settings = self._llm.providers.get(route.provider)
+        return settings is not None and settings.dialect in _COUNTS_REAL_OUTPUT
+
     def _used(self, route: Route, usage: Usage) -> dict[str, float]:
         """Give what is known of the true use; what is not named stays as it was foreseen."""
         used: dict[str, float] = {}
         if usage.tokens_in is not None:
             used["tokens_in"] = float(usage.tokens_in)
-        if self._llm.providers[route.provider].dialect in _COUNTS_REAL_OUTPUT:
+        if self._counts_real_output(route):
             if usage.tokens_out is not None:
                 used["tokens_out"] = float(usage.tokens_out)
             if usage.total_tokens is not None:
                 used["tokens"] = used["tokens_per_day"] = float(usage.total_tokens)
         return used
+
+
+def _provider_limits(llm: LlmConfig, provider: str) -> RateLimits | None:
+    # A call under way may go to a provider that a reload has taken out: without limits.
+    settings = llm.providers.get(provider)
+    if settings is None or settings.limits is None:
+        return llm.rate_limits.get(provider)
+    return settings.limits
+
+
+def _limits_at(llm: LlmConfig, boundary: str) -> tuple[RateLimits | None, Fraction | None]:
+    """Give the limits of a boundary, and which part of them is this daemon's."""
+    provider, _, model = boundary.partition("/")
+    limits = _provider_limits(llm, provider)
+    if limits is None:
+        return None, None
+    limits = limits.models.get(model, limits)
+    settings = llm.providers.get(provider)
+    return limits, limits.share or (settings.share if settings is not None else None)
 
 
 def _free() -> None:

@@ -46,9 +46,15 @@ class Providers(Mapping[str, Provider]):
 
 
 def build_providers(
-    config: Config, *, clock: Clock, log: EventLog, environ: Mapping[str, str] | None = None
+    config: Config,
+    *,
+    clock: Clock,
+    log: EventLog,
+    environ: Mapping[str, str] | None = None,
+    kept: Mapping[str, Provider] | None = None,
 ) -> Providers:
-    """Build what the configuration names. ``environ`` is looked at for proxies."""
+    """Build what the configuration names. ``environ`` is looked at for proxies; ``kept`` are
+    taken over as they are."""
     mask = Redactor(config.secret_values()).text
     builder = _Builder(
         config, clock=clock, log=log, mask=mask, environ=os.environ if environ is None else environ
@@ -56,6 +62,9 @@ def build_providers(
     in_service: dict[str, Provider] = {}
     off: dict[str, str] = {}
     for name, settings in config.llm.providers.items():
+        if kept is not None and name in kept:
+            in_service[name] = kept[name]
+            continue
         try:
             in_service[name] = builder.build(name, settings)
         except _Off as reason:

@@ -16,6 +16,7 @@ from sutlerd.config.schema import LimitsConfig
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CallError, Overloaded
 from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.domain.record import record
 from sutlerd.pipeline.hits import HitPath
 from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.serve import Pipeline
@@ -52,30 +53,35 @@ class Tally:
         self.errors[kind] += 1
 
 
+@record
+class Serving:
+    """What requests are served by, replaced whole when the configuration is.
+
+    ``spawn`` starts a task that the daemon owns.
+    """
+
+    pipeline: Pipeline
+    resolver: Resolver
+    hit_path: HitPath
+    services: Services
+    spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+
 class Hub:
-    """One per daemon. ``spawn`` starts a task that the daemon owns."""
+    """One per daemon."""
 
     def __init__(
         self,
         *,
-        pipeline: Pipeline,
-        resolver: Resolver,
-        hit_path: HitPath,
-        services: Services,
+        serving: Serving,
         limits: LimitsConfig,
         connection_limit: int,
         clock: Clock,
         log: EventLog,
-        spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
     ) -> None:
-        self.pipeline = pipeline
-        self.resolver = resolver
-        self.hit_path = hit_path
-        self.services = services
-        self.limits = limits
         self.clock = clock
         self.log = log
-        self.spawn = spawn
+        self._serve_by(serving, limits)
         self.tally = Tally()
         self.draining = False
         self.connections: dict[Connection, None] = {}
@@ -86,6 +92,24 @@ class Hub:
         self._calls = 0
         self._calls_bytes = 0
         self._watchers: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    def adopt(self, serving: Serving, limits: LimitsConfig) -> None:
+        """Serve by another configuration from the next request on."""
+        serving.services.inherit(self.services)
+        self._serve_by(serving, limits)
+        for connection in self.connections:
+            # Who shares answers with whom may have changed, and the memo goes by it.
+            connection.scope = serving.resolver.tenant(connection.caller)
+
+    def _serve_by(self, serving: Serving, limits: LimitsConfig) -> None:
+        # One attribute each: the way of a cache hit leads through all of them.
+        self.pipeline = serving.pipeline
+        self.resolver = serving.resolver
+        self.hit_path = serving.hit_path
+        self.services = serving.services
+        self.spawn = serving.spawn
+        self.limits = limits
+        serving.services.hub = self
 
     @property
     def calls_open(self) -> int:

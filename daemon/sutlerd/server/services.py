@@ -32,8 +32,8 @@ _FLUSH_LIMIT_S = 1.0
 
 class Services:
     """``off`` tells why a configured provider is not in service; ``default_route`` is shown
-    by ``models``. ``hub`` and ``stalls`` are set once, by who builds the one and starts the
-    other."""
+    by ``models``. ``hub`` is set by the hub that serves by this, ``stalls`` by who starts the
+    watcher. Made anew by every reload; what lasts is taken over by ``inherit``."""
 
     hub: Hub
     stalls: StallWatcher | None = None
@@ -75,6 +75,11 @@ class Services:
         self._tasks = tasks
         self._clock = clock
         self._started_s = clock.monotonic_s()
+
+    def inherit(self, older: Services) -> None:
+        """Go on where the services of the configuration before this one end."""
+        self.stalls = older.stalls
+        self._started_s = older._started_s
 
     async def list_models(self) -> list[dict[str, Any]]:
         return [

@@ -1,0 +1,224 @@
+"""From one configuration, and what outlives it, to everything that requests are served by.
+
+Called at the start and by every reload. What counts, keeps, or knows of calls under way
+belongs into ``Lasting``; all the rest is made anew, and calls under way end with the old one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sutlerd import __version__
+from sutlerd.cache.contract import SecondTier, Store
+from sutlerd.config.schema import Config
+from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.generation import Generation, Generations
+from sutlerd.ledger.price_list import read_published
+from sutlerd.ledger.prices import PriceTable, Seller
+from sutlerd.ledger.tariff import Rates, fixed
+from sutlerd.pipeline.attempt import Attempts
+from sutlerd.pipeline.checking import Checking
+from sutlerd.pipeline.coalesce import Flights
+from sutlerd.pipeline.costs import Costs
+from sutlerd.pipeline.counting import Counting
+from sutlerd.pipeline.embed_batch import Batch
+from sutlerd.pipeline.embedding import Embeddings
+from sutlerd.pipeline.hits import HitPath
+from sutlerd.pipeline.idempotency import RequestLog
+from sutlerd.pipeline.resolve import Resolver
+from sutlerd.pipeline.route import Router
+from sutlerd.pipeline.serve import Pipeline
+from sutlerd.pipeline.turnstile import Turnstile
+from sutlerd.pipeline.under_way import UnderWay
+from sutlerd.providers.registry import Providers
+from sutlerd.server.hub import Hub, Serving
+from sutlerd.server.services import Services
+from sutlerd.system.tasks import Tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lasting:
+    """What outlives a reload: whatever counts, keeps or knows of calls under way."""
+
+    store: Store
+    second_tier: SecondTier | None
+    tasks: Tasks
+    generations: Generations
+    turnstile: Turnstile
+    request_log: RequestLog
+    clock: Clock
+    log: EventLog
+    instance: str
+    connection_limit: int
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    flights: Flights = field(default_factory=Flights)
+    under_way: UnderWay = field(default_factory=UnderWay)
+    texts_under_way: dict[bytes, Batch] = field(default_factory=dict)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What the rooms above the providers stand on, made anew by every reload."""
+
+    config: Config
+    providers: Providers
+    generation: Generation
+    lasting: Lasting
+    router: Router
+    resolver: Resolver
+    attempts: Attempts
+    costs: Costs
+
+
+def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground:
+    llm = config.llm
+    router = Router(
+        providers=providers.values(),
+        off=dict(providers.off),
+        default_provider=llm.default_provider,
+        default_model=llm.default_model,
+        fallback=llm.fallback_providers,
+        fallback_models=dict(llm.fallback_models),
+        aliases=dict(llm.aliases),
+    )
+    resolver = Resolver(
+        llm=llm,
+        router=router,
+        providers=providers,
+        instance=lasting.instance,
+        numbers=lasting.numbers,
+    )
+    attempts = Attempts(
+        providers=providers,
+        turnstile=lasting.turnstile,
+        queue_timeout_s=llm.queue_timeout_s,
+        clock=lasting.clock,
+        max_retries=llm.max_retries,
+        max_timeout_s=llm.max_timeout_s,
+        stopping=lasting.stopping,
+    )
+    return Ground(
+        config=config,
+        providers=providers,
+        generation=lasting.generations.begin(providers.values()),
+        lasting=lasting,
+        router=router,
+        resolver=resolver,
+        attempts=attempts,
+        costs=Costs(prices=_prices(config, lasting.log), clock=lasting.clock, log=lasting.log),
+    )
+
+
+def build_hub(ground: Ground) -> Hub:
+    return Hub(
+        serving=build_serving(ground),
+        limits=ground.config.limits,
+        connection_limit=ground.lasting.connection_limit,
+        clock=ground.lasting.clock,
+        log=ground.lasting.log,
+    )
+
+
+def build_serving(ground: Ground) -> Serving:
+    hit_path = HitPath(ground.lasting.store, ground.lasting.request_log)
+    return Serving(
+        pipeline=_pipeline(ground),
+        resolver=ground.resolver,
+        hit_path=hit_path,
+        services=_services(ground, hit_path),
+        spawn=ground.generation.spawn,
+    )
+
+
+def _pipeline(ground: Ground) -> Pipeline:
+    lasting = ground.lasting
+    return Pipeline(
+        resolver=ground.resolver,
+        providers=ground.providers,
+        attempts=ground.attempts,
+        costs=ground.costs,
+        store=lasting.store,
+        second_tier=lasting.second_tier,
+        flights=lasting.flights,
+        under_way=lasting.under_way,
+        request_log=lasting.request_log,
+        clock=lasting.clock,
+        log=lasting.log,
+        spawn=ground.generation.spawn,
+    )
+
+
+def _services(ground: Ground, hit_path: HitPath) -> Services:
+    limits, lasting = ground.config.limits, ground.lasting
+    embeddings = Embeddings(
+        resolver=ground.resolver,
+        router=ground.router,
+        providers=ground.providers,
+        attempts=ground.attempts,
+        costs=ground.costs,
+        store=lasting.store,
+        second_tier=lasting.second_tier,
+        clock=lasting.clock,
+        log=lasting.log,
+        spawn=ground.generation.spawn,
+        under_way=lasting.texts_under_way,
+        max_reply_bytes=limits.owed_max_bytes,
+    )
+    counting = Counting(
+        resolver=ground.resolver,
+        router=ground.router,
+        providers=ground.providers,
+        clock=lasting.clock,
+    )
+    checking = Checking(
+        providers=ground.providers,
+        off=ground.providers.off,
+        costs=ground.costs,
+        clock=lasting.clock,
+    )
+    return Services(
+        version=__version__,
+        instance=ground.resolver.instance,
+        limits=limits,
+        providers=ground.providers,
+        off=ground.providers.off,
+        default_route=ground.config.llm.default_route,
+        store=lasting.store,
+        second_tier=lasting.second_tier,
+        hit_path=hit_path,
+        embeddings=embeddings,
+        counting=counting,
+        checking=checking,
+        costs=ground.costs,
+        gate=lasting.turnstile.gate,
+        tasks=lasting.tasks,
+        clock=lasting.clock,
+    )
+
+
+def _prices(config: Config, log: EventLog) -> PriceTable:
+    sellers = {
+        name: Seller(
+            local=provider.local,
+            base_url=provider.base_url,
+            price_list=provider.preset.price_list,
+        )
+        for name, provider in config.llm.providers.items()
+    }
+    written = {
+        model: fixed(
+            Rates(
+                input_usd=price.input_usd,
+                output_usd=price.output_usd,
+                cache_read_usd=price.cache_read_usd,
+                cache_write_usd=price.cache_write_usd,
+            ),
+            "configuration",
+        )
+        for model, price in config.llm.prices.items()
+    }
+    return PriceTable(written=written, sellers=sellers, read=read_published, log=log)
