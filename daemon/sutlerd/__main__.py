@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sutlerd import __version__
+from sutlerd.system import garbage
 from sutlerd.system.exits import CannotStart, Exit
 
 _STDERR = 2
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> Exit:
+    garbage.put_off()
     # Imported here so that --help and --version answer at once.
     import uvloop
 

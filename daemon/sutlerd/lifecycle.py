@@ -23,6 +23,7 @@ from sutlerd.domain.errors import ShuttingDown
 from sutlerd.server.doorkeeper import Doorkeeper
 from sutlerd.server.front import CHECK_INTERVAL_S, Front
 from sutlerd.server.watch import watch_connections
+from sutlerd.system import garbage
 from sutlerd.system.access import access_from, socket_gid
 from sutlerd.system.activation import inherited_listener
 from sutlerd.system.clock import SystemClock
@@ -78,6 +79,7 @@ async def live(loaded: Loaded, environ: Mapping[str, str], hardened: Hardened, l
         if fed_every_s is not None:
             app.tasks.start(_feed_watchdog(notifier, fed_every_s), "feed the watchdog")
         with _stop_signals() as signals:
+            garbage.settle()
             notifier.ready(f"serving on {front.path}")
             log.event(
                 "info",

@@ -7,10 +7,10 @@ configured; how long prompts turn out in its tokens corrects our estimates.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from sutlerd.admission.bucket import Bucket
 from sutlerd.admission.quota import Quota
+from sutlerd.domain.record import record
 
 #: English text has about four bytes a token; other scripts, code and JSON fewer.
 _BYTES_PER_TOKEN = 3.5
@@ -23,7 +23,7 @@ _DAY_S = 86_400.0
 _MINUTE_S = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Seen:
     """One limit as the provider tells it."""
 

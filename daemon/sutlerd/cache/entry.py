@@ -10,11 +10,12 @@ the CRC-32 of all that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from struct import Struct
 from struct import error as StructError
 from zlib import crc32
+
+from sutlerd.domain.record import record
 
 FORMAT_VERSION = 1
 
@@ -47,7 +48,7 @@ class Miss(Enum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Entry:
     """A whole entry, for those that move entries rather than answer from them."""
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sutlerd.domain.ports import EventLog
+from sutlerd.domain.record import record
 from sutlerd.ledger.tariff import FREE, Tariff
 
 #: Names of models that served come from outside, so their number has a bound.
@@ -36,7 +36,7 @@ class NoPrices:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Seller:
     """Who bills for a configured provider. ``price_list`` is its name in published lists;
     without one its own name or its address may be known there."""

@@ -6,10 +6,10 @@ prompt is longer than the step's bound, as all providers with such steps bill it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Any, Final
 
+from sutlerd.domain.record import record
 from sutlerd.domain.usage import Usage
 from sutlerd.ledger.money import EXACT, MILLION, nanousd
 
@@ -17,7 +17,7 @@ _DAY_S: Final = 86_400
 _ZERO: Final = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Rates:
     """``None`` for input or output means that nobody says what those cost.
 
@@ -34,7 +34,7 @@ class Rates:
     request_usd: Decimal = _ZERO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Step:
     """Rates of requests whose whole prompt has more than ``above_tokens_in`` tokens."""
 
@@ -42,7 +42,7 @@ class Step:
     rates: Rates
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Price:
     """``base``, and ``steps`` in ascending order for longer prompts."""
 
@@ -56,7 +56,7 @@ class Price:
         return self.base
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Spell:
     """When a price holds: from an instant on, or daily between two seconds of the UTC day.
 
@@ -78,7 +78,7 @@ class Spell:
         return begin <= second < end
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Tariff:
     """All that is known of a model's price: of the spells that hold, the last one counts.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from sutlerd.domain.call import Route
@@ -75,7 +74,7 @@ class Used(Protocol):
     def usage(self) -> Usage: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Arrived(Generic[T]):
     """What the last attempt brought, who brought it, and all that were made.
 

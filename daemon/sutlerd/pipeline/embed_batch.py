@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sutlerd.domain.call import EmbedRequest, Route
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded
 from sutlerd.pipeline.attempt import Leg
 from sutlerd.pipeline.embed_result import Vector
@@ -36,7 +36,7 @@ class Batch:
         self.task: asyncio.Task[None] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class BatchJourney:
     batch: Batch
     asker: Asker

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import orjson
 
 from sutlerd.domain.errors import InvalidParams
+from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded
 from sutlerd.domain.usage import Usage
 from sutlerd.pipeline.params import EmbedParams
@@ -26,7 +26,7 @@ ASSUMED_CONTEXT_TOKENS = 32_768
 _SHOWN_PLACES = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Vector:
     """One text's embedding; ``floats`` are ``dimension`` little-endian float32 values."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sutlerd.admission.fair_queue import Step
 from sutlerd.config.schema_llm import FairnessConfig
 from sutlerd.domain.caller import Caller
@@ -26,7 +24,7 @@ class Asker:
     lane: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _Grant:
     """Who may use a lane ahead of other users' calls, and its share in percent."""
 

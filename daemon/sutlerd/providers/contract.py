@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any, Protocol
 
@@ -77,7 +77,7 @@ class AttemptFailed(Exception):
         self.limits = limits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LimitView:
     """One limit as a provider's headers tell it; ``reset_s`` counts from the reply's arrival."""
 
@@ -86,7 +86,7 @@ class LimitView:
     reset_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RateLimitView:
     """The provider's view of the shared limits, by kind: ``requests``, ``tokens``,
     ``tokens_in``, ``tokens_out``; with a suffix ``_per_day`` where the window is a day."""
@@ -109,7 +109,7 @@ class BuiltRequest:
     dropped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Capabilities:
     """What an endpoint can do with a model; ``None`` for numbers nobody told us.
 
@@ -129,10 +129,10 @@ class Capabilities:
     dimension: int | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TokenCount:
     """``method`` says how it was counted: ``provider``, ``tiktoken:o200k_base``, ``estimate``."""
 

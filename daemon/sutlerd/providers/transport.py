@@ -19,8 +19,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, Self
+
+from sutlerd.domain.record import record
 
 #: Names, TCP, proxy and TLS together.
 CONNECT_LIMIT_S = 5.0
@@ -41,7 +43,7 @@ LINGER_S = 1.0
 MAX_HEAD_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Request:
     """One HTTP request as a transport sends it.
 
@@ -57,7 +59,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Response:
     """A whole answer. Header names are in lower case; of repeated ones the last counts.
 
@@ -71,7 +73,7 @@ class Response:
     arrived_unix_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StreamingResponse:
     """An answer whose head is here and whose body comes in ``chunks``, never empty ones.
 

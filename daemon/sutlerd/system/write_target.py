@@ -8,11 +8,12 @@ entries, a ledger stops for good.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import lmdb
+
+from sutlerd.domain.record import record
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ class WriterFull(Exception):
     """The queue is at its maximum."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WriterLimits:
     """Maxima of the queue and of one commit.
 
