@@ -20,6 +20,7 @@ from sutlerd.app import App, build
 from sutlerd.config.loader import Loaded
 from sutlerd.config.schema import Config
 from sutlerd.domain.errors import ShuttingDown
+from sutlerd.providers.trust import tell_of_trust
 from sutlerd.server.doorkeeper import Doorkeeper
 from sutlerd.server.front import CHECK_INTERVAL_S, Front
 from sutlerd.server.watch import watch_connections
@@ -75,6 +76,8 @@ async def live(loaded: Loaded, environ: Mapping[str, str], hardened: Hardened, l
         app.tasks.start(watch_connections(app.hub), "watch connections")
         app.tasks.start(front.keep_reachable(), "keep the socket reachable")
         app.tasks.start(_watch_places(places.locks, log), "watch the folders")
+        used = {n: p for n, p in config.llm.providers.items() if config.off(n) is None}
+        app.tasks.start(tell_of_trust(used, log), "look at the trust store")
         fed_every_s = watchdog_interval_s(environ, pid=os.getpid())
         if fed_every_s is not None:
             app.tasks.start(_feed_watchdog(notifier, fed_every_s), "feed the watchdog")

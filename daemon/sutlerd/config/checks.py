@@ -45,6 +45,7 @@ def cross_checks(data: dict[str, Any], unset: list[Unset]) -> Iterator[Finding]:
     llm = data.get("llm", {})
     if isinstance(llm, dict):
         yield from _names(llm)
+        yield from _aliases(llm)
         yield from _budget(llm)
         yield from _routes(data, llm)
     yield from _orders(data)
@@ -78,6 +79,17 @@ def _names(llm: dict[str, Any]) -> Iterator[Finding]:
                 suggestion(name, providers) or f"; there are: {', '.join(map(shown, providers))}"
             )
             yield ("llm", *path), f"no provider '{shown(name)}' is configured{known}"
+
+
+def _aliases(llm: dict[str, Any]) -> Iterator[Finding]:
+    aliases = llm.get("aliases")
+    if not isinstance(aliases, dict):
+        return
+    for alias, route in aliases.items():
+        if isinstance(route, str) and route in aliases:
+            what = "itself" if route == alias else f"the alias '{shown(route)}'"
+            said = f"names {what}; an alias leads to a provider, provider/model or a model"
+            yield ("llm", "aliases", alias), said
 
 
 def _budget(llm: dict[str, Any]) -> Iterator[Finding]:

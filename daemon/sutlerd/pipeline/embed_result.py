@@ -12,6 +12,7 @@ from sutlerd.domain.errors import InvalidParams
 from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded
 from sutlerd.domain.usage import Usage
+from sutlerd.pipeline.extra import forbidden_extra
 from sutlerd.pipeline.params import EmbedParams
 from sutlerd.providers.contract import Capabilities
 
@@ -48,7 +49,7 @@ class Vector:
 
 def check_texts(params: EmbedParams, capabilities: Capabilities, max_reply_bytes: int) -> None:
     """Refuse, before anything is spent, what cannot be embedded or answered as asked."""
-    problems = []
+    problems = forbidden_extra(params.extra)
     empty = [place for place, text in enumerate(params.texts) if not text]
     if empty:
         problems.append(f"params.texts{_places(empty)}: must not be empty")

@@ -16,55 +16,12 @@ from sutlerd.domain.call import CacheMode, Call, ChatRequest, Labels, Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import InvalidParams
 from sutlerd.domain.record import record
+from sutlerd.pipeline.extra import forbidden_extra
 from sutlerd.pipeline.messages import check_messages
 from sutlerd.pipeline.params import ChatParams, CompleteParams, Options, parse
 from sutlerd.pipeline.route import Router
 from sutlerd.providers.contract import BuiltRequest, Provider
 
-#: Fields of ``extra`` that would change what is paid, who answers or how much: they have
-#: parameters of their own, which are counted.
-FORBIDDEN_EXTRA = frozenset(
-    {
-        "api_key",
-        "base_url",
-        "best_of",
-        "echo",
-        "extra_body",
-        "extra_headers",
-        "extra_query",
-        "format",
-        "function_call",
-        "functions",
-        "headers",
-        "input",
-        "instructions",
-        "max_output_tokens",
-        "max_completion_tokens",
-        "max_new_tokens",
-        "max_tokens",
-        "messages",
-        "model",
-        "models",
-        "n",
-        "n_predict",
-        "n_probs",
-        "num_predict",
-        "options",
-        "previous_response_id",
-        "prompt",
-        "provider",
-        "response_format",
-        "route",
-        "service_tier",
-        "speed",
-        "stream",
-        "stream_options",
-        "system",
-        "tool_choice",
-        "tools",
-        "transforms",
-    }
-)
 _LABELS = ("component", "project", "rank")
 
 
@@ -196,10 +153,7 @@ class Resolver:
             if max_tokens not in (None, options.max_completion_tokens):
                 problems.append("params.max_completion_tokens: differs from max_tokens")
             max_tokens = options.max_completion_tokens
-        problems += [
-            f"params.extra.{name}: sets price, model or length; not allowed here"
-            for name in sorted(FORBIDDEN_EXTRA & options.extra.keys())
-        ]
+        problems += forbidden_extra(options.extra)
         stop = (options.stop,) if isinstance(options.stop, str) else tuple(options.stop or ())
         return ChatRequest(
             messages=messages,

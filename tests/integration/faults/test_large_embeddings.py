@@ -38,6 +38,7 @@ def test_what_cannot_be_embedded_or_answered_is_refused_with_the_reason(tmp_path
         assert "ask for base64" in message
         assert "params.texts" in _refused(rig, texts=[])
         assert "params.texts" in _refused(rig, texts=["a", 5])
+        assert "params.extra.model" in _refused(rig, texts=["a"], extra={"model": "dearer"})
 
 
 @pytest.mark.fault("C20")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,21 @@ def _packets(pid: int) -> dict[str, int]:
         numbers = counters.split()
         found[name.strip()] = int(numbers[1]) + int(numbers[9])
     return found
+
+
+@pytest.mark.fault("P26")
+def test_an_empty_trust_store_is_said_at_the_start(tmp_path: Path) -> None:
+    config = (
+        "llm:\n"
+        "  default_provider: far\n"
+        "  providers:\n"
+        "    far: {kind: openai_compatible, base_url: 'https://127.0.0.1:9/v1', default_model: m}\n"
+    )
+    environ = {"SSL_CERT_FILE": str(tmp_path / "none.pem"), "SSL_CERT_DIR": str(tmp_path / "no")}
+    with DaemonProcess(tmp_path, config=config, environ=environ) as daemon:
+        until_s = time.monotonic() + 30
+        while "no_trust" not in daemon.log() and time.monotonic() < until_s:
+            time.sleep(0.02)
+        line = next(line for line in daemon.log().splitlines() if "no_trust" in line)
+        assert "SSL_CERT_FILE" in line
+        assert "providers=far" in line

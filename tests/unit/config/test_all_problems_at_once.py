@@ -160,3 +160,11 @@ def test_an_unknown_time_zone_is_an_error_at_start(problems, zone: str) -> None:
 def test_a_known_time_zone_is_taken(load_text) -> None:
     text = "llm: {budget: {timezone: America/Sao_Paulo, daily_limit_usd: 1}}"
     assert load_text(text).config.llm.budget.timezone == "America/Sao_Paulo"
+
+
+def test_an_alias_of_an_alias_is_refused_because_nobody_follows_it(problems) -> None:
+    found = problems("llm: {aliases: {fast: slow, slow: slow, good: embedded}}")
+    assert [(each.path, "itself" in each.message) for each in found] == [
+        ("llm.aliases.fast", False),
+        ("llm.aliases.slow", True),
+    ]
