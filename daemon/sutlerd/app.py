@@ -18,6 +18,9 @@ from sutlerd.cache.redis_store import RedisTier
 from sutlerd.config.schema import Config
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.generation import Generations
+from sutlerd.ledger.accounts import Accounts
+from sutlerd.ledger.days import Days
+from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.idempotency import RequestLog
 from sutlerd.pipeline.places import Places
 from sutlerd.pipeline.turnstile import Turnstile
@@ -125,12 +128,18 @@ async def build(
         generations=generations,
         turnstile=Turnstile(llm=config.llm, clock=clock),
         request_log=RequestLog(store, passing),
+        accounting=_accounting(config, clock),
         clock=clock,
         log=log,
         instance=os.urandom(_INSTANCE_BYTES).hex(),
         connection_limit=connection_limit,
     )
     return App(lasting, config, providers)
+
+
+def _accounting(config: Config, clock: Clock) -> Accounting:
+    zone = config.llm.budget.timezone
+    return Accounting(accounts=Accounts(), day_of=Days(zone).of, clock=clock)
 
 
 def _store(

@@ -19,6 +19,7 @@ from sutlerd.generation import Generation, Generations
 from sutlerd.ledger.price_list import read_published
 from sutlerd.ledger.prices import PriceTable, Seller
 from sutlerd.ledger.tariff import Rates, fixed
+from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.checking import Checking
 from sutlerd.pipeline.coalesce import Flights
@@ -49,6 +50,7 @@ class Lasting:
     generations: Generations
     turnstile: Turnstile
     request_log: RequestLog
+    accounting: Accounting
     clock: Clock
     log: EventLog
     instance: str
@@ -116,6 +118,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
 def build_hub(ground: Ground) -> Hub:
     return Hub(
         serving=build_serving(ground),
+        accounting=ground.lasting.accounting,
         limits=ground.config.limits,
         connection_limit=ground.lasting.connection_limit,
         clock=ground.lasting.clock,
@@ -124,7 +127,8 @@ def build_hub(ground: Ground) -> Hub:
 
 
 def build_serving(ground: Ground) -> Serving:
-    hit_path = HitPath(ground.lasting.store, ground.lasting.request_log)
+    lasting = ground.lasting
+    hit_path = HitPath(lasting.store, lasting.request_log, lasting.accounting.hit_tallies)
     return Serving(
         pipeline=_pipeline(ground),
         resolver=ground.resolver,
@@ -141,6 +145,7 @@ def _pipeline(ground: Ground) -> Pipeline:
         providers=ground.providers,
         attempts=ground.attempts,
         costs=ground.costs,
+        accounting=lasting.accounting,
         store=lasting.store,
         second_tier=lasting.second_tier,
         flights=lasting.flights,
@@ -160,6 +165,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         providers=ground.providers,
         attempts=ground.attempts,
         costs=ground.costs,
+        accounting=lasting.accounting,
         store=lasting.store,
         second_tier=lasting.second_tier,
         clock=lasting.clock,

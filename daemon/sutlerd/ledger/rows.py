@@ -8,14 +8,12 @@ money is entered exactly where the ledger settles it.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, NamedTuple
-
-import orjson
 
 from sutlerd.domain.call import Labels
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.record import record
-from sutlerd.domain.usage import Usage
 
 #: Names that callers choose are kept so far; what is longer ends in an ellipsis.
 MAX_NAME_CHARS: Final = 64
@@ -80,13 +78,13 @@ class UsageRow:
     waited_ms: int = 0
 
     def encode(self) -> bytes:
-        """Write the row as it is stored."""
+        """Write the row as it is stored; integers of any size."""
         values: list[Any] = [getattr(self, name) for name in _FIELDS]
-        return orjson.dumps([*values, *self.payer])
+        return json.dumps([*values, *self.payer], separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, stored: bytes) -> UsageRow:
-        values = orjson.loads(stored)
+        values = json.loads(stored)
         payer = Payer(*values[len(_FIELDS) :])
         return cls(payer=payer, **dict(zip(_FIELDS, values, strict=False)))
 
@@ -108,14 +106,3 @@ def bounded(name: str | None) -> str | None:
     if len(name) <= MAX_NAME_CHARS:
         return name
     return name[: MAX_NAME_CHARS - 1] + "…"
-
-
-def tokens(usage: Usage) -> dict[str, int]:
-    """Give an attempt's counts under the row's names; what nobody said counts nothing."""
-    return {
-        "tokens_in": usage.tokens_in or 0,
-        "tokens_out": usage.tokens_out or 0,
-        "cached_tokens_in": usage.cached_tokens_in or 0,
-        "cache_write_tokens_in": usage.cache_write_tokens_in or 0,
-        "reasoning_tokens_out": usage.reasoning_tokens_out or 0,
-    }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sutlerd.cache.contract import SecondTier, Store
@@ -18,6 +19,8 @@ from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CacheMiss, CallError, InternalError, Timeout
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Embedded
+from sutlerd.ledger.rows import Payer, payer_of
+from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.embed_batch import Batch, BatchJourney, portions
@@ -44,6 +47,7 @@ class Embeddings:
         providers: Mapping[str, Provider],
         attempts: Attempts,
         costs: Costs,
+        accounting: Accounting,
         store: Store,
         second_tier: SecondTier | None,
         clock: Clock,
@@ -57,6 +61,7 @@ class Embeddings:
         self._providers = providers
         self._attempts = attempts
         self._costs = costs
+        self._accounting = accounting
         self._store = store
         self._second_tier = second_tier
         self._clock = clock
@@ -72,9 +77,38 @@ class Embeddings:
 
     async def embed(self, params: EmbedParams, caller: Caller, labels: Labels) -> bytes:
         """Give the result object as JSON. Raises ``CallError``."""
+        request_id = self._resolver.request_id(params.request_id)
+        try:
+            route = self._router.embed_route(model=params.model, provider=params.provider)
+        except CallError as error:
+            self._accounting.refused(caller, params.labels, request_id, "embed", error.type)
+            raise
+        enter = partial(
+            self._accounting.embedded,
+            request_id,
+            caller,
+            labels,
+            provider=route.provider,
+            model=route.model,
+        )
+        payer = payer_of(caller, labels)
+        try:
+            result, cached, coalesced = await self._embed(params, caller, payer, route, request_id)
+        except CallError as error:
+            enter(error=error.type)
+            raise
+        except asyncio.CancelledError:
+            enter(error="cancelled")
+            raise
+        enter(cached=cached, coalesced=coalesced)
+        return result
+
+    async def _embed(
+        self, params: EmbedParams, caller: Caller, payer: Payer, route: Route, request_id: str
+    ) -> tuple[bytes, bool, bool]:
+        """Give the result, whether all of it was stored, and whether others bought the rest."""
         now_s = self._clock.monotonic_s()
         deadline_s = self._resolver.deadline_s(params.timeout_s, now_s)
-        route = self._router.embed_route(model=params.model, provider=params.provider)
         provider = self._providers[route.provider]
         check_texts(params, provider.capabilities(route.model), self._max_reply_bytes)
         mode = CacheMode.OFF if not self._resolver.caches else CacheMode(params.cache or "on")
@@ -87,19 +121,23 @@ class Embeddings:
         if missing and params.cache == "only":
             raise CacheMiss(f"{len(missing)} of the texts are not stored, and cache is 'only'")
         if missing:
-            joined, opened = self._batches(missing, params, caller, route, mode, deadline_s)
+            order = _Order(
+                asker=Asker(caller=caller, lane=params.lane), payer=payer, request_id=request_id
+            )
+            joined, opened = self._batches(missing, params, order, route, mode, deadline_s)
             vectors |= await self._wait([*joined, *opened], deadline_s)
         by_text = {text: vectors[key] for key, text in keys.items()}
-        return compose_vectors(
+        result = compose_vectors(
             params,
             [by_text[text] for text in params.texts],
             bought=[batch.embedded for batch in opened if batch.embedded is not None],
             cost_nanousd=_sum([batch.cost_nanousd for batch in opened]),
             cached_texts=cached_texts,
             provider=route.provider,
-            request_id=self._resolver.request_id(params.request_id),
+            request_id=request_id,
             latency_ms=(self._clock.monotonic_s() - now_s) * 1000,
         )
+        return result, not missing, bool(missing) and not opened
 
     async def _keys(
         self, params: EmbedParams, caller: Caller, route: Route, provider: Provider
@@ -146,7 +184,7 @@ class Embeddings:
         self,
         missing: Mapping[bytes, str],
         params: EmbedParams,
-        caller: Caller,
+        order: _Order,
         route: Route,
         mode: CacheMode,
         deadline_s: float,
@@ -170,12 +208,11 @@ class Embeddings:
             opened.append(batch)
             if shares:
                 self._under_way.update(dict.fromkeys(batch.texts, batch))
-            asker = Asker(caller=caller, lane=params.lane)
             store = _Storing(
-                scope=self._resolver.tenant(caller),
+                scope=self._resolver.tenant(order.asker.caller),
                 ttl_s=self._resolver.ttl_s(params.cache_ttl_s) if mode.writes else 0.0,
             )
-            batch.task = self._spawn(self._buy(batch, route, store, asker), "embed")
+            batch.task = self._spawn(self._buy(batch, route, store, order), "embed")
         return list(joined), opened
 
     async def _wait(self, batches: Sequence[Batch], deadline_s: float) -> dict[bytes, Vector]:
@@ -201,16 +238,25 @@ class Embeddings:
                         batch.task.cancel()
         return vectors
 
-    async def _buy(self, batch: Batch, route: Route, store: _Storing, asker: Asker) -> None:
-        caller = asker.caller
+    async def _buy(self, batch: Batch, route: Route, store: _Storing, order: _Order) -> None:
+        caller = order.asker.caller
         journey = BatchJourney(
-            batch=batch, asker=asker, providers=self._providers, clock=self._clock
+            batch=batch, asker=order.asker, providers=self._providers, clock=self._clock
         )
         try:
             self._costs.prepare(route)
             arrived = await self._attempts.travel([route], journey)
             batch.cost_nanousd = await self._costs.of_embedding(
                 route, arrived.brought, asked_unix_s=arrived.asked_unix_s
+            )
+            self._accounting.spent(
+                order.request_id,
+                order.payer,
+                provider=route.provider,
+                model=arrived.brought.model,
+                kind="embed",
+                usage=arrived.brought.usage,
+                cost_nanousd=batch.cost_nanousd,
             )
         except CallError as error:
             self._log.event(
@@ -263,6 +309,15 @@ class Embeddings:
         for key in batch.texts:
             if self._under_way.get(key) is batch:
                 del self._under_way[key]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """Who buys: the caller that opened a batch, and what its request is called."""
+
+    asker: Asker
+    payer: Payer
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from sutlerd.domain.record import record
 from sutlerd.domain.reply import Delta, Reply, ToolCallDelta
 
 
@@ -25,6 +26,10 @@ class Answer:
     cached: bool
     cost_nanousd: int | None = 0
     trace: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def served(self) -> Served:
+        return served_from(self.payload)
 
     @cached_property
     def reply(self) -> dict[str, Any]:
@@ -51,6 +56,31 @@ class Answer:
         return encode_pieces(delta for delta in whole if delta != Delta())
 
 
+@record
+class Served:
+    """Who gave an answer and what it cost when it was bought, ``None`` where nobody can say."""
+
+    provider: str
+    model: str
+    saved_nanousd: int | None
+
+
+def served_ending(payload: bytes) -> bytes:
+    """Give the end of a payload from its model on: the same for all answers that one model
+    gave with the same use at the same price."""
+    return payload[max(payload.rfind(_MODEL), 0) :]
+
+
+def served_from(payload: bytes) -> Served:
+    """Read who gave an answer, without reading the answer."""
+    # Within a string of JSON the quotes would be escaped, and what may hold objects of others
+    # stands before the model.
+    read = orjson.loads(b"{" + served_ending(payload)[1:])
+    return Served(
+        provider=read["provider"], model=read["model"], saved_nanousd=read["saved_nanousd"]
+    )
+
+
 def encode_payload(reply: Reply, *, cost_nanousd: int | None) -> bytes:
     """Write the shared part of a reply, as it is stored and spliced into results."""
     return orjson.dumps({**reply.to_wire(), "saved_nanousd": cost_nanousd})
@@ -72,6 +102,7 @@ def encode_pieces(deltas: Iterable[Delta]) -> list[bytes]:
     return pieces
 
 
+_MODEL = b',"model":'
 _NO_TRACE = b'{"queued_ms":0.0,"bucket":null,"attempts":[],"dropped":[]}'
 _NOTHING_SAVED = b',"saved_nanousd":'
 

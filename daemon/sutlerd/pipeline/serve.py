@@ -18,6 +18,8 @@ from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CacheMiss, CallError, InternalError
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Reply
+from sutlerd.ledger.rows import payer_of
+from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.attempt import Arrived, Attempts
 from sutlerd.pipeline.chat import ChatJourney
 from sutlerd.pipeline.coalesce import Flight, Flights, Follower
@@ -44,6 +46,7 @@ class Pipeline:
         providers: Mapping[str, Provider],
         attempts: Attempts,
         costs: Costs,
+        accounting: Accounting,
         store: Store,
         second_tier: SecondTier | None,
         flights: Flights,
@@ -57,6 +60,7 @@ class Pipeline:
         self._providers = providers
         self._attempts = attempts
         self._costs = costs
+        self._accounting = accounting
         self._store = store
         self._second_tier = second_tier
         self._flights = flights
@@ -163,6 +167,15 @@ class Pipeline:
                 arrived = await self._attempts.travel(call.routes, journey)
                 cost_nanousd = await self._costs.of(
                     arrived.leg.route, arrived.brought, asked_unix_s=arrived.asked_unix_s
+                )
+                self._accounting.spent(
+                    call.request_id,
+                    payer_of(call.caller, call.labels),
+                    provider=arrived.leg.route.provider,
+                    model=arrived.brought.model,
+                    kind="chat",
+                    usage=arrived.brought.usage,
+                    cost_nanousd=cost_nanousd,
                 )
                 answer = self._keep(flight, resolved, arrived, cost_nanousd)
                 await self._made_sure(flight, answer)

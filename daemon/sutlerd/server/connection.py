@@ -15,6 +15,8 @@ from typing import Any, cast
 
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CallError, InternalError, InvalidRequest, ParseError
+from sutlerd.ledger.rows import payer_of
+from sutlerd.pipeline.resolve import read_labels
 from sutlerd.server.dispatch import dispatch
 from sutlerd.server.framing import LineTooLong
 from sutlerd.server.hub import Hub
@@ -37,11 +39,13 @@ class State(Enum):
 
 
 class Connection(asyncio.Protocol):
-    """``labels`` is what ``hello`` claimed; it labels calls and allows nothing. ``line_bytes``
-    is the length of the line that is being worked on."""
+    """``labels`` is what ``hello`` claimed; it labels calls and allows nothing. ``hit_place``
+    names scope and payer for the way of hits, ``line_bytes`` is the length of the line that is
+    being worked on."""
 
     __slots__ = (
         "_inbox",
+        "_labels",
         "_owed_chunk_bytes",
         "_owed_paused",
         "_progress",
@@ -51,8 +55,8 @@ class Connection(asyncio.Protocol):
         "_written_bytes",
         "buffered_bytes",
         "caller",
+        "hit_place",
         "hub",
-        "labels",
         "line_bytes",
         "loop",
         "pending",
@@ -63,10 +67,10 @@ class Connection(asyncio.Protocol):
     def __init__(self, hub: Hub, caller: Caller, loop: asyncio.AbstractEventLoop) -> None:
         self.hub = hub
         self.caller = caller
-        self.scope = hub.resolver.tenant(caller)
         self.loop = loop
         self.state = State.CONNECTING
-        self.labels: dict[str, Any] = {}
+        self._labels: dict[str, Any] = {}
+        self.share(hub.resolver.tenant(caller))
         self.pending: dict[RequestId | int, Pending] = {}
         self.buffered_bytes = 0
         self._progress = Progress()
@@ -77,6 +81,21 @@ class Connection(asyncio.Protocol):
         self._owed_paused = False
         self._reading_paused = False
         self._working = False
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        return self._labels
+
+    @labels.setter
+    def labels(self, labels: dict[str, Any]) -> None:
+        self._labels = labels
+        self.share(self.scope)
+
+    def share(self, scope: str) -> None:
+        """Share answers with this scope from now on."""
+        self.scope = scope
+        # Whatever the labels are, no two spell the same.
+        self.hit_place = repr((scope, payer_of(self.caller, read_labels(self._labels))))
 
     # -- the transport's callbacks
 

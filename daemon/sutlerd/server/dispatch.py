@@ -17,6 +17,7 @@ from sutlerd.domain.errors import (
     MethodNotFound,
     ShuttingDown,
 )
+from sutlerd.ledger.rows import payer_of
 from sutlerd.pipeline.hits import MAX_PARAMS_BYTES
 from sutlerd.pipeline.params import MAX_LABELS, nearest, parse
 from sutlerd.pipeline.result import Answer, compose_hit
@@ -67,7 +68,7 @@ def _answer_hit(connection: Connection, request: Request) -> bool:
     found = None
     if not hub.draining:
         found = hub.hit_path.find(
-            connection.scope, connection.caller.uid, request.method, params, name
+            connection.hit_place, connection.caller.uid, request.method, params, name
         )
     if found is None:
         if name is not None:
@@ -99,6 +100,8 @@ def _begin_reply(connection: Connection, request: Request) -> None:
         connection.begins(pending)
     except CallError as error:
         hub.tally.failed(error.type)
+        claimed = request.params.get("labels", connection.labels)
+        hub.accounting.refused(connection.caller, claimed, name, "chat", error.type)
         connection.send(error_line(request.id, error, name=name if isinstance(name, str) else None))
         return
     try:
@@ -110,7 +113,10 @@ def _begin_reply(connection: Connection, request: Request) -> None:
         pending.follows(flight, connection.loop, now_s=now_s)
     short = connection.line_bytes <= MAX_PARAMS_BYTES
     if short and resolved.call.cacheable and resolved.call.cache_mode.reads:
-        hub.hit_path.learn(connection.scope, request.method, request.params, resolved.key)
+        payer = payer_of(connection.caller, resolved.call.labels)
+        hub.hit_path.learn(
+            connection.hit_place, payer, request.method, request.params, resolved.key
+        )
 
 
 def _labelled(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CallError, Overloaded
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.record import record
+from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.hits import HitPath
 from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.serve import Pipeline
@@ -74,11 +75,13 @@ class Hub:
         self,
         *,
         serving: Serving,
+        accounting: Accounting,
         limits: LimitsConfig,
         connection_limit: int,
         clock: Clock,
         log: EventLog,
     ) -> None:
+        self.accounting = accounting
         self.clock = clock
         self.log = log
         self._serve_by(serving, limits)
@@ -99,7 +102,7 @@ class Hub:
         self._serve_by(serving, limits)
         for connection in self.connections:
             # Who shares answers with whom may have changed, and the memo goes by it.
-            connection.scope = serving.resolver.tenant(connection.caller)
+            connection.share(serving.resolver.tenant(connection.caller))
 
     def _serve_by(self, serving: Serving, limits: LimitsConfig) -> None:
         # One attribute each: the way of a cache hit leads through all of them.

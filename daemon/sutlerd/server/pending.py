@@ -77,14 +77,15 @@ class PendingReply:
             latency_ms=(now_s - self._started_s) * 1000,
             request_id=self.call.request_id,
         )
-        tally = self._connection.hub.tally
-        tally.answered(cached=answer.cached, coalesced=coalesced)
+        hub = self._connection.hub
+        hub.tally.answered(cached=answer.cached, coalesced=coalesced)
+        hub.accounting.answered(self.call, answer, coalesced=coalesced)
         self._end(result_line(self.id_text, result))
 
     def on_error(self, error: CallError) -> None:
         if self._ended:
             return
-        self._connection.hub.tally.failed(error.type)
+        self._fails(error.type)
         self._end(error_line(self.id, error, name=self.call.request_id))
 
     def cancel(self, error: CallError | None = None) -> None:
@@ -94,8 +95,14 @@ class PendingReply:
     def abandon(self) -> None:
         """End the call for a caller that is gone: nothing is written."""
         if not self._ended:
-            self._connection.hub.tally.failed("abandoned")
+            self._fails("abandoned")
             self._end(None)
+
+    def _fails(self, kind: str) -> None:
+        hub = self._connection.hub
+        hub.tally.failed(kind)
+        passed_s = hub.clock.monotonic_s() - self._started_s
+        hub.accounting.failed(self.call, kind, passed_s=passed_s)
 
     def _on_deadline(self) -> None:
         waited_s = self._connection.hub.clock.monotonic_s() - self._started_s

@@ -1,0 +1,207 @@
+"""Everything a caller is given is entered in the accounts: answers, errors, hits, attempts.
+
+An attempt is entered where its money is settled, a call where its caller is told how it ended.
+Hits are tallied on their own short way and entered once in a while. Nothing here waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sutlerd.domain.call import Call, Labels
+from sutlerd.domain.caller import Caller
+from sutlerd.domain.ports import Clock
+from sutlerd.domain.usage import UNKNOWN_USAGE, Usage
+from sutlerd.ledger.accounts import Accounts
+from sutlerd.ledger.rows import Payer, UsageRow, bounded, payer_of
+from sutlerd.pipeline.hits import HitTallies
+from sutlerd.pipeline.result import Answer
+
+#: Rows of single calls that wait to be stored: more of them in one turn are only added up.
+MAX_ROWS_WAITING = 1000
+#: Refusals whose caller waited for its turn until then.
+_AFTER_WAITING = frozenset({"rate_limited", "budget_exceeded", "timeout"})
+
+
+class Accounting:
+    """One per daemon. ``day_of`` gives the budgets' day of a moment of the wall clock."""
+
+    def __init__(self, *, accounts: Accounts, day_of: Callable[[float], str], clock: Clock) -> None:
+        self.accounts = accounts
+        self.hit_tallies = HitTallies()
+        self.rows_dropped = 0
+        self._day_of = day_of
+        self._clock = clock
+        self._rows: list[UsageRow] = []
+
+    def answered(self, call: Call, answer: Answer, *, coalesced: bool) -> None:
+        """Enter a call whose caller has its answer."""
+        served, cached = answer.served, answer.cached
+        free = cached or coalesced
+        self._enter(
+            call.request_id,
+            payer_of(call.caller, call.labels),
+            provider=served.provider,
+            model=served.model,
+            kind="chat",
+            cached=int(cached),
+            coalesced=int(coalesced and not cached),
+            saved_nanousd=(served.saved_nanousd or 0) if free else 0,
+            waited_ms=round(answer.trace.get("queued_ms", 0)),
+        )
+
+    def failed(self, call: Call, error: str, *, passed_s: float) -> None:
+        """Enter a call whose caller was told an error, or was gone, after ``passed_s``."""
+        route = call.routes[0]
+        self._enter(
+            call.request_id,
+            payer_of(call.caller, call.labels),
+            provider=route.provider,
+            model=route.model,
+            kind="chat",
+            error=error,
+            waited_ms=round(passed_s * 1000) if error in _AFTER_WAITING else 0,
+        )
+
+    def refused(
+        self, caller: Caller, claimed: object, request_id: object, kind: str, error: str
+    ) -> None:
+        """Enter a request that never became a call; its labels are as they were claimed."""
+        labels = claimed if isinstance(claimed, dict) else {}
+        component, project = labels.get("component"), labels.get("project")
+        payer = Payer(
+            caller.uid,
+            bounded(caller.job),
+            bounded(component) if isinstance(component, str) else None,
+            bounded(project) if isinstance(project, str) else None,
+        )
+        name = request_id if isinstance(request_id, str) else ""
+        self._enter(name, payer, provider="", model="", kind=kind, error=error, is_kept=False)
+
+    def embedded(
+        self,
+        request_id: str,
+        caller: Caller,
+        labels: Labels,
+        *,
+        provider: str,
+        model: str,
+        cached: bool = False,
+        coalesced: bool = False,
+        error: str | None = None,
+    ) -> None:
+        """Enter an ``embed`` call: ``cached`` if all of its texts were, ``coalesced`` if it
+        bought none itself."""
+        self._enter(
+            request_id,
+            payer_of(caller, labels),
+            provider=provider,
+            model=model,
+            kind="embed",
+            error=error,
+            cached=int(cached),
+            coalesced=int(coalesced and not cached),
+        )
+
+    def spent(
+        self,
+        request_id: str,
+        payer: Payer,
+        *,
+        provider: str,
+        model: str,
+        kind: str,
+        usage: Usage = UNKNOWN_USAGE,
+        cost_nanousd: int | None,
+        day: str | None = None,
+    ) -> None:
+        """Enter what an attempt used: on ``day``, that of its reservation, or today."""
+        now_unix_s = self._clock.unix_s()
+        self._add(
+            UsageRow(
+                request_id=request_id,
+                unix_s=now_unix_s,
+                day=day or self._day_of(now_unix_s),
+                payer=payer,
+                provider=provider,
+                model=model,
+                kind=kind,
+                attempts=1,
+                cost_nanousd=cost_nanousd or 0,
+                unpriced=int(cost_nanousd is None),
+                # What nobody said counts nothing.
+                tokens_in=usage.tokens_in or 0,
+                tokens_out=usage.tokens_out or 0,
+                cached_tokens_in=usage.cached_tokens_in or 0,
+                cache_write_tokens_in=usage.cache_write_tokens_in or 0,
+                reasoning_tokens_out=usage.reasoning_tokens_out or 0,
+            )
+        )
+
+    def enter_hits(self) -> None:
+        """Enter what the way of hits has tallied."""
+        now_unix_s = self._clock.unix_s()
+        day = self._day_of(now_unix_s)
+        for tally, hits, saved_nanousd in self.hit_tallies.take():
+            self.accounts.add(
+                UsageRow(
+                    request_id="",
+                    unix_s=now_unix_s,
+                    day=day,
+                    payer=tally.payer,
+                    provider=tally.provider,
+                    model=tally.model,
+                    kind="chat",
+                    calls=hits,
+                    cached=hits,
+                    saved_nanousd=saved_nanousd,
+                )
+            )
+
+    def take_rows(self) -> list[UsageRow]:
+        """Give the rows of single calls that were entered since this was asked last."""
+        taken, self._rows = self._rows, []
+        return taken
+
+    def _enter(
+        self,
+        request_id: str,
+        payer: Payer,
+        *,
+        provider: str,
+        model: str,
+        kind: str,
+        error: str | None = None,
+        cached: int = 0,
+        coalesced: int = 0,
+        saved_nanousd: int = 0,
+        waited_ms: int = 0,
+        is_kept: bool = True,
+    ) -> None:
+        now_unix_s = self._clock.unix_s()
+        row = UsageRow(
+            request_id=request_id,
+            unix_s=now_unix_s,
+            day=self._day_of(now_unix_s),
+            payer=payer,
+            provider=provider,
+            model=model,
+            kind=kind,
+            calls=1,
+            cached=cached,
+            coalesced=coalesced,
+            error=error,
+            saved_nanousd=saved_nanousd,
+            waited_ms=waited_ms,
+        )
+        if is_kept:
+            self._add(row)
+        else:
+            self.accounts.add(row)
+
+    def _add(self, row: UsageRow) -> None:
+        self.accounts.add(row)
+        if len(self._rows) < MAX_ROWS_WAITING:
+            self._rows.append(row)
+        else:
+            self.rows_dropped += 1
