@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 
-from sutler import cli_chat, cli_embed, cli_map, cli_providers, cli_raw, cli_show
+from sutler import cli_chat, cli_embed, cli_map, cli_operate, cli_providers, cli_raw, cli_show
 from sutler.cli_exit import (
     OK,
     CommandFailed,
@@ -38,6 +38,8 @@ COMMANDS = (
     cli_show.QUEUE,
     cli_show.CACHE,
     cli_providers.PROVIDERS,
+    cli_operate.RELOAD,
+    cli_operate.DRAIN,
     cli_show.PING,
     cli_raw.RAW,
 )

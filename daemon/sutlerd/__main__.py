@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,15 +38,21 @@ def _run(options: argparse.Namespace) -> Exit:
     # Imported here so that --help and --version answer at once.
     import uvloop
 
-    from sutlerd.config.loader import load
+    from sutlerd.config.loader import Loaded, load
     from sutlerd.config.problems import ConfigError
     from sutlerd.lifecycle import live
     from sutlerd.system.hardening import harden
     from sutlerd.telemetry.logs import Log, is_journal
 
+    # Until somebody can act on it, it would end us.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     hardened = harden()
+
+    def load_again() -> Loaded:
+        return load(options.config, os.environ, overrides=_overrides(options))
+
     try:
-        loaded = load(options.config, os.environ, overrides=_overrides(options))
+        loaded = load_again()
     except ConfigError as error:
         for problem in error.problems:
             _complain(str(problem))
@@ -60,7 +67,7 @@ def _run(options: argparse.Namespace) -> Exit:
     try:
         for problem in loaded.warnings:
             log.event("error" if problem.loud else "warning", "configuration", said=str(problem))
-        return uvloop.run(live(loaded, os.environ, hardened, log))
+        return uvloop.run(live(load_again, loaded, os.environ, hardened, log))
     except CannotStart as refusal:
         log.event("error", "cannot_start", said=refusal.message, exit_code=int(refusal.exit_code))
         return refusal.exit_code

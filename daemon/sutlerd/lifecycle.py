@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +21,13 @@ from sutlerd.config.loader import Loaded
 from sutlerd.config.schema import Config
 from sutlerd.domain.errors import ShuttingDown
 from sutlerd.providers.trust import tell_of_trust
+from sutlerd.reload import Reloading, access_of
 from sutlerd.server.doorkeeper import Doorkeeper
 from sutlerd.server.front import CHECK_INTERVAL_S, Front
+from sutlerd.server.services import Control
 from sutlerd.server.watch import watch_connections
 from sutlerd.system import garbage
-from sutlerd.system.access import access_from, socket_gid
+from sutlerd.system.access import socket_gid
 from sutlerd.system.activation import inherited_listener
 from sutlerd.system.clock import SystemClock
 from sutlerd.system.exits import Exit
@@ -58,8 +60,17 @@ class _Places:
     locks: tuple[FileLock, ...]
 
 
-async def live(loaded: Loaded, environ: Mapping[str, str], hardened: Hardened, log: Log) -> Exit:
-    """Run the daemon until it is told to stop. Raises ``CannotStart``."""
+async def live(
+    load: Callable[[], Loaded],
+    loaded: Loaded,
+    environ: Mapping[str, str],
+    hardened: Hardened,
+    log: Log,
+) -> Exit:
+    """Run the daemon until it is told to stop. Raises ``CannotStart``.
+
+    ``load`` reads the configuration once more, for a reload.
+    """
     config, host = loaded.config, Host(environ=environ)
     clock = SystemClock()
     started_s = clock.monotonic_s()
@@ -71,7 +82,10 @@ async def live(loaded: Loaded, environ: Mapping[str, str], hardened: Hardened, l
         )
         notifier = Notifier(environ)
         app.hub.services.stalls = stack.enter_context(_watched_loop(log))
-        front = _front(app, config, places, host, log)
+        doorkeeper = Doorkeeper(
+            hub=app.hub, access=access_of(config, host.uid), log=log, spawn=app.tasks.start
+        )
+        front = _front(doorkeeper, config, places, host, log)
         stack.enter_context(front)
         app.tasks.start(watch_connections(app.hub), "watch connections")
         app.tasks.start(front.keep_reachable(), "keep the socket reachable")
@@ -81,9 +95,26 @@ async def live(loaded: Loaded, environ: Mapping[str, str], hardened: Hardened, l
         fed_every_s = watchdog_interval_s(environ, pid=os.getpid())
         if fed_every_s is not None:
             app.tasks.start(_feed_watchdog(notifier, fed_every_s), "feed the watchdog")
-        with _stop_signals() as signals:
+        serving = f"serving on {front.path}"
+        reloading = Reloading(
+            app=app,
+            doorkeeper=doorkeeper,
+            load=load,
+            own_uid=host.uid,
+            notifier=notifier,
+            ready=serving,
+            clock=clock,
+            log=log,
+        )
+        app.tasks.start(reloading.serve(), "reload")
+        with _signals(reloading.ask) as signals:
+            app.hub.services.control = Control(
+                reload=lambda: _told(reloading),
+                drain=lambda: signals.put_nowait(signal.SIGTERM),
+                last_reload=lambda: reloading.last.to_wire() if reloading.last else None,
+            )
             garbage.settle()
-            notifier.ready(f"serving on {front.path}")
+            notifier.ready(serving)
             log.event(
                 "info",
                 "ready",
@@ -96,7 +127,7 @@ async def live(loaded: Loaded, environ: Mapping[str, str], hardened: Hardened, l
             )
             await signals.get()
             notifier.stopping("finishing calls under way")
-            return await _drain(app, front, signals, config.daemon.drain_s, log)
+            return await _drain(app, front, signals, app.config.daemon.drain_s, log)
 
 
 def _claim(stack: AsyncExitStack, config: Config, host: Host) -> _Places:
@@ -141,20 +172,11 @@ def _cache_place(config: Config, host: Host) -> Place | None:
     return cache_folder(config.daemon.cache_dir, host)
 
 
-def _front(app: App, config: Config, places: _Places, host: Host, log: Log) -> Front:
-    access = config.access
-    doorkeeper = Doorkeeper(
-        hub=app.hub,
-        access=access_from(
-            users=access.users,
-            groups=access.groups,
-            operator_users=access.operators.users,
-            operator_groups=access.operators.groups,
-            own_uid=host.uid,
-        ),
-        log=log,
-        spawn=app.tasks.start,
-    )
+async def _told(reloading: Reloading) -> dict[str, Any]:
+    return (await reloading.reload()).to_wire()
+
+
+def _front(doorkeeper: Doorkeeper, config: Config, places: _Places, host: Host, log: Log) -> Front:
     return Front(
         path=places.socket.path if places.socket is not None else None,
         inherited=places.inherited,
@@ -255,14 +277,15 @@ def _watched_loop(log: Log) -> Iterator[StallWatcher]:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[asyncio.Queue[int]]:
-    """Give a queue of the signals that ask to stop."""
+def _signals(reload: Callable[[], None]) -> Iterator[asyncio.Queue[int]]:
+    """Give a queue of the signals that ask to stop; SIGHUP asks for a reload."""
     loop = asyncio.get_running_loop()
     arrived: asyncio.Queue[int] = asyncio.Queue()
     for number in _SIGNALS:
         loop.add_signal_handler(number, arrived.put_nowait, number)
+    loop.add_signal_handler(signal.SIGHUP, reload)
     try:
         yield arrived
     finally:
-        for number in _SIGNALS:
+        for number in (*_SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)

@@ -59,5 +59,6 @@ class Bucket:
     def resize(self, *, per_s: float, capacity: float, now_s: float) -> None:
         """Change the limit and keep the level in proportion; what is owed stays owed."""
         level = self.level(now_s)
-        self._level = level * capacity / self.capacity if level > 0 else level
+        # Rounding must not make it fuller than full.
+        self._level = min(capacity, level * capacity / self.capacity) if level > 0 else level
         self.per_s, self.capacity = per_s, capacity

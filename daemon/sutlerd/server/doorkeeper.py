@@ -46,9 +46,7 @@ class Doorkeeper:
         caller = self._access.caller(peer)
         if caller is None:
             self._log.event("warning", "refused", uid=peer.uid, pid=peer.pid, why="not listed")
-            self._turn_away(
-                sock, AccessDenied(f"uid {peer.uid} may not use this daemon: ask its operator")
-            )
+            self._turn_away(sock, AccessDenied(_not_listed(peer.uid)))
         elif self._hub.draining:
             self._turn_away(sock, ShuttingDown("the daemon is stopping: reconnect and ask again"))
         elif not self._hub.has_place_for(peer.uid):
@@ -59,6 +57,18 @@ class Doorkeeper:
             # Counted from now on: many may be accepted before the first is connected.
             self._hub.joined(connection)
             self._spawn(self._connect(connection, sock), "connect")
+
+    def go_by(self, access: Access) -> None:
+        """Admit by another policy from now on, those who are connected included."""
+        self._access = access
+        for connection in list(self._hub.connections):
+            known = connection.caller
+            caller = access.caller(known)
+            if caller is None:
+                self._log.event("warning", "refused", uid=known.uid, pid=known.pid, why="unlisted")
+                connection.close(AccessDenied(_not_listed(known.uid)))
+            elif caller != known:
+                connection.caller = caller
 
     def refuse(self, sock: socket.socket) -> None:
         """Turn a client away for want of room."""
@@ -80,3 +90,7 @@ class Doorkeeper:
         self._hub.tally.refused_connections += 1
         self._hub.tally.failed(error.type)
         send_and_close(sock, error_line(None, error))
+
+
+def _not_listed(uid: int) -> str:
+    return f"uid {uid} may not use this daemon: ask its operator"

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 from sutler.wire import PROTOCOL_VERSION
 from sutlerd.domain.caller import Caller
-from sutlerd.domain.errors import AccessDenied
+from sutlerd.domain.errors import AccessDenied, Overloaded
 from sutlerd.pipeline.params import CountTokensParams, EmbedParams, LabelName, LabelText
 from sutlerd.pipeline.resolve import read_labels
-from sutlerd.server.services import Services
+from sutlerd.server.services import Control, Services
 
 #: Served by the pipeline, not by a function here.
 REPLY_METHODS = frozenset({"complete", "chat"})
@@ -142,6 +142,21 @@ async def count_tokens(
     return await services.counting.count(params)
 
 
+async def reload(services: Services, session: Session, params: NoParams) -> dict[str, Any]:
+    return await _control(services).reload()
+
+
+def drain(services: Services, session: Session, params: NoParams) -> dict[str, Any]:
+    _control(services).drain()
+    return {"draining": True}
+
+
+def _control(services: Services) -> Control:
+    if services.control is None:
+        raise Overloaded("the daemon is still starting", retry_after_s=1.0)
+    return services.control
+
+
 def _cache_scope(session: Session, params: CacheParams) -> str | None:
     if not params.everyone:
         return session.scope
@@ -163,5 +178,7 @@ METHODS: dict[str, Method] = {
     "providers.check": Method(
         params=CheckParams, run=providers_check, costs=True, operators_only=True
     ),
+    "reload": Method(params=NoParams, run=reload, operators_only=True),
+    "drain": Method(params=NoParams, run=drain, operators_only=True),
     "count_tokens": Method(params=CountTokensParams, run=count_tokens, costs=True),
 }

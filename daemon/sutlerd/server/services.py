@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sutlerd.admission.gate import Gate
@@ -14,6 +14,7 @@ from sutlerd.domain.call import Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import Overloaded
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import record
 from sutlerd.pipeline.checking import Checking
 from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.counting import Counting
@@ -30,13 +31,27 @@ if TYPE_CHECKING:
 _FLUSH_LIMIT_S = 1.0
 
 
+@record
+class Control:
+    """What operators may do to the daemon itself.
+
+    ``reload`` tells how it ended, ``last_reload`` how the last one did; ``drain`` begins the
+    stop that SIGTERM begins.
+    """
+
+    reload: Callable[[], Awaitable[dict[str, Any]]]
+    drain: Callable[[], None]
+    last_reload: Callable[[], dict[str, Any] | None]
+
+
 class Services:
     """``off`` tells why a configured provider is not in service; ``default_route`` is shown
-    by ``models``. ``hub`` is set by the hub that serves by this, ``stalls`` by who starts the
-    watcher. Made anew by every reload; what lasts is taken over by ``inherit``."""
+    by ``models``. ``hub`` is set by the hub that serves by this, ``stalls`` and ``control`` by
+    who starts the daemon. Made anew by every reload; what lasts is taken over by ``inherit``."""
 
     hub: Hub
     stalls: StallWatcher | None = None
+    control: Control | None = None
 
     def __init__(
         self,
@@ -79,6 +94,7 @@ class Services:
     def inherit(self, older: Services) -> None:
         """Go on where the services of the configuration before this one end."""
         self.stalls = older.stalls
+        self.control = older.control
         self._started_s = older._started_s
 
     async def list_models(self) -> list[dict[str, Any]]:
@@ -124,6 +140,7 @@ class Services:
             "clients_cut": tally.cut_slow,
             "connections_refused": tally.refused_connections,
             "process": self._process() if caller.may_operate else None,
+            "last_reload": self._last_reload() if caller.may_operate else None,
         }
 
     def queue(self, caller: Caller) -> list[dict[str, Any]]:
@@ -138,6 +155,9 @@ class Services:
             lane["waiting"] += 1
             lane["oldest_s"] = max(lane["oldest_s"], row["waited_s"])
         return lanes
+
+    def _last_reload(self) -> dict[str, Any] | None:
+        return None if self.control is None else self.control.last_reload()
 
     def _process(self) -> dict[str, Any]:
         """Tell what is in use inside; when all is quiet, it is what it was before."""

@@ -25,8 +25,11 @@ class Access:
     operator_uids: frozenset[int] = frozenset({0})
     operator_gids: frozenset[int] = frozenset()
 
-    def caller(self, peer: Peer) -> Caller | None:
-        """Make a caller of a peer, or None of one who may not call."""
+    def caller(self, peer: Peer | Caller) -> Caller | None:
+        """Make a caller of a peer, or None of one who may not call.
+
+        A caller is judged anew as the one that it was at connect.
+        """
         gids = peer.groups | {peer.gid}
         operates = peer.uid in self.operator_uids or bool(gids & self.operator_gids)
         everyone = self.uids is None and self.gids is None
