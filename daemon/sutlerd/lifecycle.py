@@ -87,14 +87,7 @@ async def live(
         )
         front = _front(doorkeeper, config, places, host, log)
         stack.enter_context(front)
-        app.tasks.start(watch_connections(app.hub), "watch connections")
-        app.tasks.start(front.keep_reachable(), "keep the socket reachable")
-        app.tasks.start(_watch_places(places.locks, log), "watch the folders")
-        used = {n: p for n, p in config.llm.providers.items() if config.off(n) is None}
-        app.tasks.start(tell_of_trust(used, log), "look at the trust store")
-        fed_every_s = watchdog_interval_s(environ, pid=os.getpid())
-        if fed_every_s is not None:
-            app.tasks.start(_feed_watchdog(notifier, fed_every_s), "feed the watchdog")
+        _start_watching(app, front, places, notifier, host, log)
         serving = f"serving on {front.path}"
         reloading = Reloading(
             app=app,
@@ -128,6 +121,21 @@ async def live(
             await signals.get()
             notifier.stopping("finishing calls under way")
             return await _drain(app, front, signals, app.config.daemon.drain_s, log)
+
+
+def _start_watching(
+    app: App, front: Front, places: _Places, notifier: Notifier, host: Host, log: Log
+) -> None:
+    """Start what looks after the daemon itself from time to time."""
+    app.tasks.start(watch_connections(app.hub), "watch connections")
+    app.tasks.start(front.keep_reachable(), "keep the socket reachable")
+    app.tasks.start(_watch_places(places.locks, log), "watch the folders")
+    config = app.config
+    used = {n: p for n, p in config.llm.providers.items() if config.off(n) is None}
+    app.tasks.start(tell_of_trust(used, log), "look at the trust store")
+    fed_every_s = watchdog_interval_s(host.environ, pid=os.getpid())
+    if fed_every_s is not None:
+        app.tasks.start(_feed_watchdog(notifier, fed_every_s), "feed the watchdog")
 
 
 def _claim(stack: AsyncExitStack, config: Config, host: Host) -> _Places:
