@@ -24,7 +24,6 @@ from sutlerd.providers.trust import tell_of_trust
 from sutlerd.reload import Reloading, access_of
 from sutlerd.server.doorkeeper import Doorkeeper
 from sutlerd.server.front import CHECK_INTERVAL_S, Front
-from sutlerd.server.services import Control
 from sutlerd.server.watch import watch_connections
 from sutlerd.system import garbage
 from sutlerd.system.access import socket_gid
@@ -101,11 +100,7 @@ async def live(
         )
         app.tasks.start(reloading.serve(), "reload")
         with _signals(reloading.ask) as signals:
-            app.hub.services.control = Control(
-                reload=lambda: _told(reloading),
-                drain=lambda: signals.put_nowait(signal.SIGTERM),
-                last_reload=lambda: reloading.last.to_wire() if reloading.last else None,
-            )
+            app.hub.services.control = reloading.control(lambda: signals.put_nowait(signal.SIGTERM))
             garbage.settle()
             notifier.ready(serving)
             log.event(
@@ -178,10 +173,6 @@ def _cache_place(config: Config, host: Host) -> Place | None:
     if not cache.enabled or cache.backend == "memory":
         return None
     return cache_folder(config.daemon.cache_dir, host)
-
-
-async def _told(reloading: Reloading) -> dict[str, Any]:
-    return (await reloading.reload()).to_wire()
 
 
 def _front(doorkeeper: Doorkeeper, config: Config, places: _Places, host: Host, log: Log) -> Front:

@@ -18,6 +18,7 @@ from sutlerd.config.schema import Config
 from sutlerd.domain.errors import ShuttingDown
 from sutlerd.domain.ports import Clock
 from sutlerd.server.doorkeeper import Doorkeeper
+from sutlerd.server.services import Control
 from sutlerd.system.access import Access, access_from
 from sutlerd.system.exits import CannotStart
 from sutlerd.system.notify import Notifier
@@ -90,6 +91,18 @@ class Reloading:
         self._one_at_a_time = asyncio.Lock()
         self._wanted = asyncio.Event()
         self.last: Outcome | None = None
+
+    def control(self, drain: Callable[[], None]) -> Control:
+        """Give what operators' methods act by; ``drain`` begins the daemon's stop."""
+
+        async def reload() -> dict[str, Any]:
+            return (await self.reload()).to_wire()
+
+        return Control(
+            reload=reload,
+            drain=drain,
+            last_reload=lambda: None if self.last is None else self.last.to_wire(),
+        )
 
     def ask(self) -> None:
         """Have it reloaded soon; asked for often, it is done once more after the last time."""
