@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from sutlerd.admission.asking import Ask, WaitForMoney
 from sutlerd.admission.bucket import Bucket
 from sutlerd.admission.fair_queue import Step
-from sutlerd.admission.gate import Ask, Gate, WaitForMoney
+from sutlerd.admission.gate import Gate
 from sutlerd.admission.quota import Quota
 from sutlerd.domain.errors import BudgetExceeded, CallError, RateLimited, ShuttingDown
 from tests.support.virtual_loop import VirtualLoop, run_virtually

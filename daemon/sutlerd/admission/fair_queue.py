@@ -67,8 +67,10 @@ class FairQueue(Generic[Item]):
             nodes.extend(node.children.values())
             yield from (place for place in node.items if not place.left)
 
-    def push(self, item: Item, *, path: Sequence[Step], cost: float) -> Waiting[Item]:
-        """Put an item at the end of its leaf."""
+    def push(
+        self, item: Item, *, path: Sequence[Step], cost: float, first: bool = False
+    ) -> Waiting[Item]:
+        """Put an item at the end of its leaf; one that comes back goes ``first``."""
         place = Waiting(item, cost, tuple(path))
         node = self._root
         node.waiting += 1
@@ -83,7 +85,10 @@ class FairQueue(Generic[Item]):
                 self._enter(node, step.name, child)
             child.waiting += 1
             node = child
-        node.items.append(place)
+        if first:
+            node.items.appendleft(place)
+        else:
+            node.items.append(place)
         return place
 
     def remove(self, place: Waiting[Item]) -> None:

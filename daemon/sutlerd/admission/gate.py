@@ -2,7 +2,8 @@
 
 An attempt passes when all buckets of its boundary and ``also`` (the ledger, where there is
 one) let it, or it waits and holds nothing. Nothing between looking and taking awaits. Waiting
-is event-driven: one timer a boundary, set for when its head can go.
+is event-driven: one timer a boundary, set for when its head can go. A head that lacks what others
+do not want, money or a slot of its own uid, stands aside until there is news of that (``line``).
 """
 
 from __future__ import annotations
@@ -10,72 +11,24 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any
 
-from sutlerd.admission.fair_queue import FairQueue, Step, Waiting
+from sutlerd.admission.asking import MONEY, Also, Ask, Permit, WaitForMoney
+from sutlerd.admission.boundary import Boundary, Waiter, levels, who_waits
+from sutlerd.admission.line import Spot
+from sutlerd.admission.own_limits import RANK_JOB, RANK_UID, OwnLimit, OwnLimits, OwnShortage
 from sutlerd.admission.quota import IN_FLIGHT, Quota, Shortage
 from sutlerd.domain.errors import CallError, Overloaded, RateLimited, ShuttingDown
 from sutlerd.domain.ports import Clock
-from sutlerd.domain.record import record
 
 MAX_WAITING = 100_000
-MONEY = "budget"
 #: Timers fire a little early on coarse clocks; looking again at once would find nothing new.
 _TIMER_SLACK_S = 0.001
-
-
-class WaitForMoney(Exception):
-    """Raised by ``also``: open reservations may settle to less; look again when one has."""
-
-
-Also = Callable[[], Any]
-
-
-@record
-class Ask:
-    """What one attempt wants. ``need`` is by bucket name; ``path`` is its place among callers.
-
-    ``wait_until_s`` (monotonic) is the end of its patience.
-    """
-
-    boundary: str
-    need: Mapping[str, float]
-    path: tuple[Step, ...]
-    uid: int
-    wait_until_s: float
-    labels: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True, kw_only=True)
-class Permit:
-    """Leave to make one attempt. Ends exactly once, by ``Gate.end``.
-
-    ``token`` is what ``also`` gave. ``bucket`` names what was waited for, if anything was.
-    """
-
-    ask: Ask
-    token: Any
-    queued_s: float
-    bucket: str | None
-    ended: bool = False
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class _Waiter:
-    ask: Ask
-    also: Also
-    since_s: float
-    admitted: asyncio.Future[Permit]
-    bucket: str
-
-
-@dataclass(eq=False, slots=True)
-class _Boundary:
-    quota: Quota
-    queue: FairQueue[_Waiter] = field(default_factory=FairQueue)
-    timer: asyncio.TimerHandle | None = None
+#: Heads looked at in one turn of the loop, so that refusing very many holds up nobody else.
+_HEADS_A_TURN = 512
+#: Wants that come after an owner's own limits: see ``line``.
+_RANK_MONEY = 2
 
 
 class Gate:
@@ -86,14 +39,16 @@ class Gate:
         *,
         quota_of: Callable[[str, float], Quota],
         clock: Clock,
+        own_limits: OwnLimits | None = None,
         max_waiting: int = MAX_WAITING,
         max_waiting_per_uid: int = MAX_WAITING // 2,
     ) -> None:
         self._quota_of = quota_of
         self._clock = clock
+        self._own = own_limits or OwnLimits()
         self._max_waiting = max_waiting
         self._max_waiting_per_uid = max_waiting_per_uid
-        self._boundaries: dict[str, _Boundary] = {}
+        self._boundaries: dict[str, Boundary] = {}
         self._waiting_by_uid: Counter[int] = Counter()
         self._draining = False
 
@@ -109,28 +64,39 @@ class Gate:
         """
         now_s = self._clock.monotonic_s()
         boundary = self._boundary(ask.boundary, now_s)
-        self._refuse_hopeless(ask, boundary.quota, now_s)
-        shortage: str = "turn"
-        if not len(boundary.queue):
-            found = boundary.quota.shortage(ask.need, now_s)
-            if found is None:
-                try:
-                    return self._grant(ask, boundary, also(), None, 0.0, now_s)
-                except WaitForMoney:
-                    shortage = MONEY
+        self._refuse_hopeless(ask, boundary, now_s)
+        if (
+            not boundary.line.in_turn
+            and self._own_shortage(ask, boundary, now_s) is None
+            and boundary.quota.shortage(ask.need, now_s) is None
+        ):
+            try:
+                token = also()
+            except WaitForMoney:
+                pass  # asked once more when it stands in the line, and set aside there
             else:
-                shortage = found.bucket
-        return await self._wait(ask, boundary, also, shortage, now_s)
+                return self._grant(ask, boundary, token, None, 0.0, now_s)
+        return await self._wait(ask, boundary, also, now_s)
 
     def end(self, permit: Permit, used: Mapping[str, float]) -> None:
-        """End an attempt: ``used`` is what is known of its true use, by bucket name."""
+        """End an attempt: ``used`` is what is known of its true use, by bucket name.
+
+        Its money is settled before, so that who waits for some is asked again.
+        """
         if permit.ended:
             raise ValueError("a permit ends once")
         permit.ended = True
-        now_s = self._clock.monotonic_s()
-        boundary = self._boundary(permit.ask.boundary, now_s)
-        boundary.quota.end(permit.ask.need, used, now_s)
-        self._pump(boundary)
+        ask, now_s = permit.ask, self._clock.monotonic_s()
+        ended = self._boundary(ask.boundary, now_s)
+        ended.quota.end(ask.need, used, now_s)
+        for owner in permit.owners:
+            self._own.end(owner, ask.boundary, ask.need, used, now_s)
+        for boundary in self._boundaries.values():
+            news = boundary.line.wake_all(_RANK_MONEY)
+            for owner in permit.owners:
+                news = boundary.line.wake(owner) or news
+            if news or boundary is ended:
+                self._pump(boundary)
 
     def close(self, boundary: str, for_s: float) -> None:
         """Let nobody pass for so long: the provider asked for it."""
@@ -139,10 +105,13 @@ class Gate:
         closed.quota.close_until(now_s + for_s)
         self._pump(closed)
 
-    def wake(self) -> None:
-        """Look at all who wait again: money came back, or limits were changed."""
+    def wake(self, accounts: Collection[Hashable] | None = None) -> None:
+        """Look at who waits again: limits were changed, or money came back to these accounts."""
+        ranks = (_RANK_MONEY,) if accounts is not None else (RANK_UID, RANK_JOB, _RANK_MONEY)
         for boundary in self._boundaries.values():
-            self._pump(boundary)
+            woken = [boundary.line.wake_all(rank, accounts) for rank in ranks]
+            if any(woken) or accounts is None:
+                self._pump(boundary)
 
     def boundaries(self) -> list[str]:
         """Name all that were ever asked for."""
@@ -155,97 +124,87 @@ class Gate:
         """
         changed = self._boundary(boundary, self._clock.monotonic_s())
         changed.quota.adopt(limits, self._clock.monotonic_s())
-        for place in list(changed.queue):
-            never = changed.quota.never_fits(place.item.ask.need)
+        for spot in list(changed.line):
+            never = changed.quota.never_fits(spot.item.ask.need)
             if never is not None:
-                self._refuse(changed, place, _never(never))
+                self._refuse(changed, spot, _never(never))
+
+    def change_own_limits(self, *, per_uid: OwnLimit, per_job: OwnLimit) -> None:
+        """Go by other limits for each uid and job; calls in flight are carried over."""
+        self._own.change(per_uid=per_uid, per_job=per_job)
 
     def drain(self) -> None:
         """End all waiting, now and from now on."""
         self._draining = True
         for boundary in self._boundaries.values():
-            for place in list(boundary.queue):
-                self._refuse(boundary, place, ShuttingDown("the daemon is stopping: ask again"))
+            for spot in list(boundary.line):
+                self._refuse(boundary, spot, ShuttingDown("the daemon is stopping: ask again"))
+            for timer in boundary.share_timers.values():
+                timer.cancel()
+            boundary.share_timers.clear()
 
     def quota(self, boundary: str) -> Quota:
         return self._boundary(boundary, self._clock.monotonic_s()).quota
 
     def who_waits(self) -> list[dict[str, Any]]:
         """Tell who waits, for what and since when, longest first."""
-        now_s = self._clock.monotonic_s()
-        rows = [
-            {
-                "boundary": name,
-                "uid": place.item.ask.uid,
-                "bucket": place.item.bucket,
-                "waited_s": round(now_s - place.item.since_s, 3),
-                **place.item.ask.labels,
-            }
-            for name, boundary in self._boundaries.items()
-            for place in boundary.queue
-        ]
-        return sorted(rows, key=lambda row: -float(row["waited_s"]))
+        return who_waits(self._boundaries, self._clock.monotonic_s())
 
     def levels(self) -> list[dict[str, Any]]:
         """Tell the level of every bucket, and how many calls are in flight and waiting."""
-        now_s = self._clock.monotonic_s()
-        return [
-            {
-                "boundary": name,
-                "in_flight": boundary.quota.in_flight,
-                "waiting": len(boundary.queue),
-                "buckets": {
-                    bucket_name: {
-                        "level": round(bucket.level(now_s), 3),
-                        "capacity": bucket.capacity,
-                        "per_minute": bucket.per_s * 60,
-                    }
-                    for bucket_name, bucket in boundary.quota.buckets.items()
-                },
-            }
-            for name, boundary in self._boundaries.items()
-        ]
+        return levels(self._boundaries, self._clock.monotonic_s())
 
-    def _boundary(self, name: str, now_s: float) -> _Boundary:
+    def _boundary(self, name: str, now_s: float) -> Boundary:
         known = self._boundaries.get(name)
         if known is None:
-            known = self._boundaries[name] = _Boundary(self._quota_of(name, now_s))
+            known = self._boundaries[name] = Boundary(name, self._quota_of(name, now_s))
         return known
 
-    def _refuse_hopeless(self, ask: Ask, quota: Quota, now_s: float) -> None:
+    def _refuse_hopeless(self, ask: Ask, boundary: Boundary, now_s: float) -> None:
         if self._draining:
             raise ShuttingDown("the daemon is stopping: reconnect and ask again")
+        quota = boundary.quota
         never = quota.never_fits(ask.need)
+        shortages = [quota.shortage(ask.need, now_s)]
+        for owner in self._own.owners(ask.uid, ask.job):
+            own = self._own.shortage(owner, boundary.name, quota, ask.need, now_s)
+            if own is not None:
+                shortages.append(own.shortage)
+                never = own.shortage if own.shortage.wait_s == math.inf else never
         if never is not None:
             raise _never(never)
-        shortage = quota.shortage(ask.need, now_s)
-        if shortage is not None and now_s + shortage.wait_s > ask.wait_until_s:
-            raise self._too_long(ask, shortage)
+        for shortage in shortages:
+            if shortage is not None and now_s + shortage.wait_s > ask.wait_until_s:
+                raise _too_long(ask, shortage)
 
-    @staticmethod
-    def _too_long(ask: Ask, shortage: Shortage) -> RateLimited:
-        return RateLimited(
-            f"{ask.boundary}: the wait for {shortage.bucket} takes {shortage.wait_s:.1f} s, "
-            "longer than this call may wait",
-            retry_after_s=round(shortage.wait_s, 3),
-            bucket=shortage.bucket,
-        )
+    def _own_shortage(
+        self, ask: Ask, boundary: Boundary, now_s: float, *, trying: bool = False
+    ) -> OwnShortage | None:
+        """Give what a call's uid or job lacks of its own, the job first.
 
-    async def _wait(
-        self, ask: Ask, boundary: _Boundary, also: Also, bucket: str, now_s: float
-    ) -> Permit:
+        Who comes new waits behind those of the same owner that stand aside.
+        """
+        for owner in self._own.owners(ask.uid, ask.job):
+            own = self._own.shortage(owner, boundary.name, boundary.quota, ask.need, now_s)
+            if own is None and not trying and boundary.line.holds(owner):
+                own = OwnShortage(owner, Shortage("turn", 0.0, 0.0, 0.0))
+            if own is not None:
+                return own
+        return None
+
+    async def _wait(self, ask: Ask, boundary: Boundary, also: Also, now_s: float) -> Permit:
         if self.waiting >= self._max_waiting:
             raise Overloaded(f"{self.waiting} calls wait already", retry_after_s=5.0)
         if self._waiting_by_uid[ask.uid] >= self._max_waiting_per_uid:
             raise Overloaded(f"uid {ask.uid} has its share of waiting calls", retry_after_s=5.0)
-        waiter = _Waiter(
+        waiter = Waiter(
             ask=ask,
             also=also,
             since_s=now_s,
             admitted=asyncio.get_running_loop().create_future(),
-            bucket=bucket,
+            bucket="turn",
         )
-        place = boundary.queue.push(waiter, path=ask.path, cost=boundary.quota.weight(ask.need))
+        spot = boundary.line.push(waiter, path=ask.path, cost=boundary.quota.weight(ask.need))
         self._waiting_by_uid[ask.uid] += 1
         self._pump(boundary)
         try:
@@ -253,16 +212,18 @@ class Gate:
                 return await waiter.admitted
         except TimeoutError:
             self._take_back(waiter)
+            if waiter.bucket == MONEY and waiter.refusal is not None:
+                raise waiter.refusal from None
             shortage = boundary.quota.shortage(ask.need, self._clock.monotonic_s())
             wait_s = shortage.wait_s if shortage is not None else 0.0
-            raise self._too_long(ask, Shortage(waiter.bucket, wait_s, 0.0, 0.0)) from None
+            raise _too_long(ask, Shortage(waiter.bucket, wait_s, 0.0, 0.0)) from None
         except asyncio.CancelledError:
             self._take_back(waiter)
             raise
         finally:
-            self._leave(boundary, place)
+            self._leave(boundary, spot)
 
-    def _take_back(self, waiter: _Waiter) -> None:
+    def _take_back(self, waiter: Waiter) -> None:
         """Undo what was granted in the very turn of the loop in which its caller gave up."""
         admitted = waiter.admitted
         if admitted.done() and not admitted.cancelled() and admitted.exception() is None:
@@ -272,69 +233,106 @@ class Gate:
                 release()
             self.end(permit, dict.fromkeys(permit.ask.need, 0.0))
 
-    def _leave(self, boundary: _Boundary, place: Waiting[_Waiter]) -> None:
-        if not place.left:
-            boundary.queue.remove(place)
-            self._count_down(place.item.ask.uid)
+    def _leave(self, boundary: Boundary, spot: Spot[Waiter]) -> None:
+        if spot.place is not None:
+            boundary.line.leave(spot)
+            self._count_down(spot.item.ask.uid)
             self._pump(boundary)
 
     def _grant(
         self,
         ask: Ask,
-        boundary: _Boundary,
+        boundary: Boundary,
         token: Any,
         bucket: str | None,
         queued_s: float,
         now_s: float,
     ) -> Permit:
         boundary.quota.take(ask.need, now_s)
+        owners = tuple(self._own.owners(ask.uid, ask.job))
+        for owner in owners:
+            self._own.take(owner, boundary.name, boundary.quota, ask.need, now_s)
         if bucket is None and not boundary.quota.is_open:
-            boundary.queue.served(ask.path, boundary.quota.weight(ask.need))
-        return Permit(ask=ask, token=token, queued_s=queued_s, bucket=bucket)
+            boundary.line.served(ask.path, boundary.quota.weight(ask.need))
+        return Permit(ask=ask, token=token, queued_s=queued_s, bucket=bucket, owners=owners)
 
-    def _pump(self, boundary: _Boundary) -> None:
+    def _pump(self, boundary: Boundary) -> None:
         """Let pass whose turn it is, as long as the head can; then set the timer."""
         if boundary.timer is not None:
             boundary.timer.cancel()
             boundary.timer = None
-        while (place := boundary.queue.head()) is not None:
-            waiter, now_s = place.item, self._clock.monotonic_s()
-            if waiter.admitted.done():
-                # Its caller has left in this very turn of the loop.
-                boundary.queue.remove(place)
-                self._count_down(waiter.ask.uid)
-                continue
-            shortage = boundary.quota.shortage(waiter.ask.need, now_s)
-            if shortage is not None:
-                waiter.bucket = shortage.bucket
-                self._set_timer(boundary, shortage)
+        for _ in range(_HEADS_A_TURN):
+            spot = boundary.line.head()
+            if spot is None:
                 return
-            try:
-                token = waiter.also()
-            except WaitForMoney:
-                waiter.bucket = MONEY
+            if not self._look_at(boundary, spot):
                 return
-            except CallError as refusal:
-                self._refuse(boundary, place, refusal)
-                continue
-            boundary.queue.pop()
-            self._count_down(waiter.ask.uid)
-            queued_s = now_s - waiter.since_s
-            waiter.admitted.set_result(
-                self._grant(waiter.ask, boundary, token, waiter.bucket, queued_s, now_s)
-            )
+        boundary.timer = asyncio.get_running_loop().call_soon(self._pump, boundary)
 
-    def _set_timer(self, boundary: _Boundary, shortage: Shortage) -> None:
+    def _look_at(self, boundary: Boundary, spot: Spot[Waiter]) -> bool:
+        """Deal with the head: let it pass, aside, or go. Tells whether the next is to be seen."""
+        waiter, now_s = spot.item, self._clock.monotonic_s()
+        if waiter.admitted.done():
+            # Its caller has left in this very turn of the loop.
+            boundary.line.leave(spot)
+            self._count_down(waiter.ask.uid)
+            return True
+        own = self._own_shortage(waiter.ask, boundary, now_s, trying=spot.trying)
+        if own is not None:
+            waiter.bucket = own.shortage.bucket
+            boundary.line.set_aside(spot, own.owner)
+            self._expect_share(boundary, own)
+            return True
+        shortage = boundary.quota.shortage(waiter.ask.need, now_s)
+        if shortage is not None:
+            waiter.bucket = shortage.bucket
+            self._set_timer(boundary, shortage)
+            return False
+        try:
+            token = waiter.also()
+        except WaitForMoney as short:
+            waiter.bucket, waiter.refusal = MONEY, short.refusal
+            whose = (waiter.ask.uid, waiter.ask.job)
+            key = (_RANK_MONEY, short.account, short.need.bit_length(), *whose)
+            boundary.line.set_aside(spot, key)
+            return True
+        except CallError as refusal:
+            self._refuse(boundary, spot, refusal)
+            return True
+        boundary.line.pop()
+        self._count_down(waiter.ask.uid)
+        queued_s = now_s - waiter.since_s
+        waiter.admitted.set_result(
+            self._grant(waiter.ask, boundary, token, waiter.bucket, queued_s, now_s)
+        )
+        return True
+
+    def _set_timer(self, boundary: Boundary, shortage: Shortage) -> None:
         if shortage.bucket != IN_FLIGHT and math.isfinite(shortage.wait_s):
             boundary.timer = asyncio.get_running_loop().call_later(
                 shortage.wait_s + _TIMER_SLACK_S, self._pump, boundary
             )
 
-    def _refuse(self, boundary: _Boundary, place: Waiting[_Waiter], error: CallError) -> None:
-        boundary.queue.remove(place)
-        self._count_down(place.item.ask.uid)
-        if not place.item.admitted.done():
-            place.item.admitted.set_exception(error)
+    def _expect_share(self, boundary: Boundary, own: OwnShortage) -> None:
+        """Have those aside for their owner's share look again when it has refilled."""
+        wait_s, key = own.shortage.wait_s, own.owner
+        if wait_s <= 0 or not math.isfinite(wait_s) or key in boundary.share_timers:
+            return
+
+        def refilled() -> None:
+            del boundary.share_timers[key]
+            boundary.line.wake(key)
+            self._pump(boundary)
+
+        boundary.share_timers[key] = asyncio.get_running_loop().call_later(
+            wait_s + _TIMER_SLACK_S, refilled
+        )
+
+    def _refuse(self, boundary: Boundary, spot: Spot[Waiter], error: CallError) -> None:
+        boundary.line.leave(spot)
+        self._count_down(spot.item.ask.uid)
+        if not spot.item.admitted.done():
+            spot.item.admitted.set_exception(error)
 
     def _count_down(self, uid: int) -> None:
         self._waiting_by_uid[uid] -= 1
@@ -342,12 +340,21 @@ class Gate:
             del self._waiting_by_uid[uid]
 
 
-def _never(never: Shortage) -> RateLimited:
+def _too_long(ask: Ask, shortage: Shortage) -> RateLimited:
     return RateLimited(
-        f"the call needs {never.need:g} of {never.bucket}, more than the limit of "
-        f"{never.capacity:g} can ever give: make it smaller",
+        f"{ask.boundary}: the wait for {shortage.bucket} takes {shortage.wait_s:.1f} s, "
+        "longer than this call may wait",
+        retry_after_s=round(shortage.wait_s, 3),
+        bucket=shortage.bucket,
+    )
+
+
+def _never(shortage: Shortage) -> RateLimited:
+    return RateLimited(
+        f"the call needs {shortage.need:g} of {shortage.bucket}, more than the limit of "
+        f"{shortage.capacity:g} can ever give: make it smaller",
         retryable=False,
-        bucket=never.bucket,
-        need=never.need,
-        capacity=never.capacity,
+        bucket=shortage.bucket,
+        need=shortage.need,
+        capacity=shortage.capacity,
     )

@@ -37,8 +37,6 @@ IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType(
         "llm.never_fall_back": _pending("calls fall back as their own parameter says"),
         "llm.retry": _pending("the built-in rules for retries hold"),
         "llm.hedging": _pending("no call is sent twice"),
-        "llm.fairness.per_uid": _pending("no uid has a limit of its own"),
-        "llm.fairness.per_job": _pending("no job has a limit of its own"),
         "llm.ledger": _pending("no account is kept"),
         "llm.schema_repairs": _pending("an answer that misses its schema is not asked for again"),
         "llm.monitoring.prometheus": _pending("no metrics are served"),

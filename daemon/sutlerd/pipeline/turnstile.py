@@ -12,11 +12,13 @@ from fractions import Fraction
 
 import orjson
 
+from sutlerd.admission.asking import Ask, Permit
 from sutlerd.admission.bucket import Bucket
-from sutlerd.admission.gate import Ask, Gate, Permit
+from sutlerd.admission.gate import Gate
 from sutlerd.admission.learning import Estimates, Seen, heed
+from sutlerd.admission.own_limits import OwnLimit, OwnLimits
 from sutlerd.admission.quota import Quota
-from sutlerd.config.schema_llm import LlmConfig
+from sutlerd.config.schema_llm import CallerLimits, LlmConfig
 from sutlerd.config.schema_provider import RateLimits
 from sutlerd.domain.call import Route
 from sutlerd.domain.ports import Clock
@@ -62,7 +64,11 @@ class Turnstile:
         self._estimates = Estimates()
         self._refusals: dict[str, int] = {}
         self._places = Places(llm.fairness)
-        self.gate = Gate(quota_of=self._quota, clock=clock)
+        fairness = llm.fairness
+        own_limits = OwnLimits(
+            per_uid=_own_limit(fairness.per_uid), per_job=_own_limit(fairness.per_job)
+        )
+        self.gate = Gate(quota_of=self._quota, clock=clock, own_limits=own_limits)
 
     def adopt(self, llm: LlmConfig, places: Places) -> None:
         """Go by other limits and weights from now on, waiting calls included.
@@ -75,6 +81,10 @@ class Turnstile:
         for boundary in self.gate.boundaries():
             if _limits_at(before, boundary) != _limits_at(llm, boundary):
                 self.gate.change_limits(boundary, self._quota(boundary, now_s))
+        fairness = llm.fairness
+        self.gate.change_own_limits(
+            per_uid=_own_limit(fairness.per_uid), per_job=_own_limit(fairness.per_job)
+        )
         self.gate.wake()
 
     async def admit(
@@ -94,6 +104,7 @@ class Turnstile:
             need=self._need(route, size_bytes, max_tokens_out),
             path=self._places.of(asker),
             uid=asker.caller.uid,
+            job=asker.caller.job,
             wait_until_s=wait_until_s,
             labels={"lane": asker.lane, "job": asker.caller.job},
         )
@@ -212,6 +223,11 @@ def _limits_at(llm: LlmConfig, boundary: str) -> tuple[RateLimits | None, Fracti
     limits = limits.models.get(model, limits)
     settings = llm.providers.get(provider)
     return limits, limits.share or (settings.share if settings is not None else None)
+
+
+def _own_limit(limits: CallerLimits) -> OwnLimit:
+    share = None if limits.share is None else float(limits.share)
+    return OwnLimit(share=share, calls_in_flight=limits.calls_in_flight)
 
 
 def _free() -> None:

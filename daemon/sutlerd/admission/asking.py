@@ -1,0 +1,66 @@
+"""What is asked of the gate, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sutlerd.admission.fair_queue import Step
+from sutlerd.admission.own_limits import Owner
+from sutlerd.domain.errors import CallError
+from sutlerd.domain.record import record
+
+MONEY = "budget"
+
+
+class WaitForMoney(Exception):
+    """Raised by ``also``: open reservations may settle to less; look again when one has.
+
+    ``account`` is whose money is short, as ``Gate.wake`` names it; ``need`` how much, in any unit:
+    calls that need far less are asked by themselves. ``refusal`` is what the caller is told when
+    its patience ends.
+    """
+
+    def __init__(
+        self, account: Hashable = MONEY, *, need: int = 0, refusal: CallError | None = None
+    ) -> None:
+        super().__init__(str(account))
+        self.account = account
+        self.need = need
+        self.refusal = refusal
+
+
+Also = Callable[[], Any]
+
+
+@record
+class Ask:
+    """What one attempt wants. ``need`` is by bucket name; ``path`` is its place among callers.
+
+    ``wait_until_s`` (monotonic) is the end of its patience.
+    """
+
+    boundary: str
+    need: Mapping[str, float]
+    path: tuple[Step, ...]
+    uid: int
+    wait_until_s: float
+    job: str | None = None
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Permit:
+    """Leave to make one attempt. Ends exactly once, by ``Gate.end``.
+
+    ``token`` is what ``also`` gave. ``bucket`` names what was waited for, if anything was;
+    ``owners`` are those whose own limits it counts for.
+    """
+
+    ask: Ask
+    token: Any
+    queued_s: float
+    bucket: str | None
+    owners: tuple[Owner, ...] = ()
+    ended: bool = False
