@@ -9,7 +9,7 @@ Blocking, and only for the writer's thread. The folder holds
 
 A file is trusted as it is only if it is just as a clean stop has left it in this same boot:
 that is one ``stat``, and the ordinary start. The cache is written without fsync, so after a
-reboot, and also after a kill, a child process walks the file first (``file_check.py``).
+reboot, and also after a kill, a child process walks the file first (``system.lmdb_check``).
 """
 
 from __future__ import annotations
@@ -17,23 +17,20 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
-import orjson
 
 from sutlerd.cache.lmdb_index import DATABASES, Index, NotOurs
+from sutlerd.system.lmdb_sound import DATA, SOUND, is_as_left, problem_found
+from sutlerd.system.lmdb_sound import leave_sound as mark_sound
 from sutlerd.system.open_folder import FolderRefused, open_folder, refuse_links
 
-DATA = "data.mdb"
 LOCK = "lock.mdb"
 HELD = "held"
-SOUND = "sound.json"
 UNUSABLE = "data.mdb.unusable"
 
 #: LMDB's own finding that a file is damaged, or not an LMDB file of this format.
@@ -45,10 +42,6 @@ DAMAGE = (
     lmdb.IncompatibleError,
     lmdb.BadDbiError,
 )
-
-_CHECK = Path(__file__).with_name("file_check.py")
-_CHECK_LIMIT_S = 900.0
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class PlaceRefused(OSError):
@@ -98,10 +91,7 @@ def close_place(opened: Opened, folder: Path, *, leave_sound: bool) -> None:
     """Close the environment; ``leave_sound`` notes that the next start may trust the file."""
     opened.env.close()
     if leave_sound and identity_of(folder) == opened.identity:
-        with suppress(OSError):
-            mark = folder / f"{SOUND}.new"
-            mark.write_bytes(orjson.dumps(_state_of_file(folder)))
-            mark.replace(folder / SOUND)
+        mark_sound(folder)
     os.close(opened.held)
 
 
@@ -141,46 +131,11 @@ def _reason_against(folder: Path) -> str | None:
     """Say why the file at hand must not be opened, ``None`` if it may."""
     if _size_bytes(folder) == 0:
         return None
-    if _is_as_left(folder):
+    if is_as_left(folder):
         with suppress(OSError):
             os.unlink(folder / UNUSABLE)
         return None
-    # By path, so that it needs neither this package's place nor its environment; -P keeps its
-    # own folder out of the modules' path.
-    order = [sys.executable, "-P", str(_CHECK), str(folder)]
-    try:
-        found = subprocess.run(
-            order,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_CHECK_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"its check took longer than {_CHECK_LIMIT_S:.0f} s"
-    if found.returncode == 0:
-        return None
-    problem = found.stdout.decode(errors="replace").strip()
-    return problem or f"its check ended with code {found.returncode}"
-
-
-def _is_as_left(folder: Path) -> bool:
-    try:
-        left = orjson.loads((folder / SOUND).read_bytes())
-        return bool(left == _state_of_file(folder))
-    except (OSError, orjson.JSONDecodeError):
-        return False
-
-
-def _state_of_file(folder: Path) -> dict[str, int | str]:
-    found = os.stat(folder / DATA)
-    return {
-        "boot": _BOOT_ID.read_text().strip(),
-        "device": found.st_dev,
-        "inode": found.st_ino,
-        "size_bytes": found.st_size,
-        "changed_unix_ns": found.st_mtime_ns,
-    }
+    return problem_found(folder)
 
 
 def _set_aside(folder: Path) -> None:

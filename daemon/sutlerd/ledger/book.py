@@ -172,6 +172,11 @@ class Book:
             pending_nanousd=self._pending.get(account, 0),
         )
 
+    @property
+    def open_count(self) -> int:
+        """How many holds are kept, those that are unknown included."""
+        return len(self._holds)
+
     def holds(self, state: State) -> list[Hold]:
         return [hold for hold in self._holds.values() if hold.state is state]
 

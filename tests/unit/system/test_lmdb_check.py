@@ -8,8 +8,8 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from sutlerd.cache.file_check import first_problem
 from sutlerd.cache.lmdb_index import DATABASES, Index
+from sutlerd.system.lmdb_check import first_problem
 
 LEAF = 2
 

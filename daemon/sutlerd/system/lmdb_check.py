@@ -6,7 +6,7 @@ the file is first walked by plain reads that believe nothing, and then tried out
 itself: every entry read, a few written, and all of that taken back. Whatever dies of it is
 this process. Needs nothing of this project.
 
-    python file_check.py FOLDER
+    python lmdb_check.py FOLDER
 
 Exit code 0: it may be opened. 1: it may not, and the first problem is on standard output.
 Any other code, or a signal: it may not either.
@@ -141,7 +141,7 @@ def _trial(folder: Path) -> str | None:
 
 
 def main(folder: Path) -> int:
-    os.nice(10)  # an answer is worth more than the cache that is being checked
+    os.nice(10)  # an answer is worth more than a file that is being checked
     problem = first_problem(folder)
     if problem is None:
         return 0

@@ -1,0 +1,200 @@
+"""What is written and read of the ledger's own databases, as jobs for the store. Pure but for
+the transaction that each is given.
+
+Every job that ends something first takes it out of where it is open, and does nothing more
+if it is not there: whatever is written twice, is booked once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from sutlerd.ledger.book import Account
+from sutlerd.ledger.place import BALANCES, META, OPEN, RECORDS, UNKNOWN
+from sutlerd.ledger.records import (
+    Ended,
+    Held,
+    account_key,
+    decode_balance,
+    decode_ended,
+    decode_held,
+    encode_balance,
+    encode_ended,
+    encode_held,
+    seal,
+    unseal,
+)
+from sutlerd.ledger.store import LedgerStore, may_begin
+from sutlerd.system.write_target import Job, Txn
+
+if TYPE_CHECKING:
+    from lmdb import _Database
+
+_CLOCK_KEY: Final = b"clock"
+_DEARER_KEY: Final = b"dearer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """All that a start reads: balances, what is open, what is unknown, and small notes."""
+
+    balances: dict[Account, int] = field(default_factory=dict)
+    open: list[Held] = field(default_factory=list)
+    unknown: list[Ended] = field(default_factory=list)
+    next_attempt: int = 1
+    clock: dict[str, Any] = field(default_factory=dict)
+    dearer: dict[str, int] = field(default_factory=dict)
+
+
+class Entries:
+    """Makes jobs for one store."""
+
+    def __init__(self, store: LedgerStore) -> None:
+        self._store = store
+        self._meta = store.database(META)
+        self._open = store.database(OPEN)
+        self._unknown = store.database(UNKNOWN)
+        self._balances = store.database(BALANCES)
+        self._records = store.database(RECORDS)
+
+    def read_all(self, txn: Txn) -> Kept:
+        """Read what a book is begun from. Raises ``Damaged``."""
+        last = [
+            int.from_bytes(cursor.key(), "big")
+            for database in (self._open, self._unknown, self._records)
+            if (cursor := txn.cursor(db=database)).last()
+        ]
+        return Kept(
+            balances=dict(decode_balance(*row) for row in _rows(txn, self._balances)),
+            open=[decode_held(*row) for row in _rows(txn, self._open)],
+            unknown=[decode_ended(*row) for row in _rows(txn, self._unknown)],
+            next_attempt=max(last, default=0) + 1,
+            clock=self._note(txn, _CLOCK_KEY),
+            dearer=self._note(txn, _DEARER_KEY),
+        )
+
+    def begin(self, held: Held, clock: dict[str, Any]) -> Job[None]:
+        """Write a reservation, and the time that the budgets go by."""
+        key, value = held.key, encode_held(held)
+        noted = seal(_CLOCK_KEY, orjson.dumps(clock))
+
+        def job(txn: Txn) -> None:
+            may_begin(self._store)
+            txn.put(key, value, db=self._open)
+            txn.put(_CLOCK_KEY, noted, db=self._meta)
+
+        return job
+
+    def void(self, held: Held) -> Job[None]:
+        def job(txn: Txn) -> None:
+            txn.delete(held.key, db=self._open)
+
+        return job
+
+    def end(self, ended: Ended, also: Job[Any] | None) -> Job[None]:
+        """Book an end, and what the account says of it, if it is not booked already."""
+        key, value = ended.held.key, encode_ended(ended)
+
+        def job(txn: Txn) -> None:
+            if txn.delete(key, db=self._open):
+                self._book(txn, ended.held.accounts, ended.cost_nanousd)
+                txn.put(key, value, db=self._records)
+                if also is not None:
+                    also(txn)
+
+        return job
+
+    def lose(self, lost: Sequence[tuple[Ended, Job[Any] | None]]) -> Job[None]:
+        """Charge in full, in one transaction, all that was open when the daemon died."""
+
+        def job(txn: Txn) -> None:
+            for ended, also in lost:
+                value = encode_ended(ended)
+                self.end(ended, also)(txn)
+                txn.put(ended.held.key, value, db=self._unknown)
+
+        return job
+
+    def amend(self, ended: Ended, was_nanousd: int, also: Job[Any] | None) -> Job[None]:
+        """Book an operator's word on what was unknown."""
+        key, value = ended.held.key, encode_ended(ended)
+
+        def job(txn: Txn) -> None:
+            if txn.delete(key, db=self._unknown):
+                self._book(txn, ended.held.accounts, ended.cost_nanousd - was_nanousd)
+                txn.put(key, value, db=self._records)
+                if also is not None:
+                    also(txn)
+
+        return job
+
+    def note_dearer(self, dearer: dict[str, int]) -> Job[None]:
+        noted = seal(_DEARER_KEY, orjson.dumps(dearer))
+
+        def job(txn: Txn) -> None:
+            txn.put(_DEARER_KEY, noted, db=self._meta)
+
+        return job
+
+    def prune(
+        self,
+        *,
+        before_unix_s: float,
+        stands: Sequence[bytes],
+        keep: Callable[[Account], bool],
+    ) -> Job[None]:
+        """Drop records of an older time, balances that nobody keeps, and what was unknown so
+        long that it ``stands``.
+
+        The newest record stays whatever its age, since attempts are numbered on from it.
+        """
+
+        def job(txn: Txn) -> None:
+            self._drop_records(txn, before_unix_s)
+            for key in stands:
+                txn.delete(key, db=self._unknown)
+            for key, stored in list(_rows(txn, self._balances)):
+                if not keep(decode_balance(key, stored)[0]):
+                    txn.delete(key, db=self._balances)
+
+        return job
+
+    def records(self, txn: Txn) -> list[Ended]:
+        """Read every record that is kept, in the order of their attempts."""
+        return [decode_ended(*row) for row in _rows(txn, self._records)]
+
+    def _drop_records(self, txn: Txn, before_unix_s: float) -> None:
+        with txn.cursor(db=self._records) as cursor:
+            last = cursor.key() if cursor.last() else b""
+            found = cursor.first()
+            for _ in range(_PRUNED_AT_ONCE):
+                if not found or cursor.key() == last:
+                    return
+                if decode_ended(cursor.key(), cursor.value()).ended_unix_s >= before_unix_s:
+                    return
+                found = cursor.delete()
+
+    def _book(self, txn: Txn, accounts: Iterable[Account], by_nanousd: int) -> None:
+        for account in accounts:
+            key = account_key(account)
+            stored = txn.get(key, db=self._balances)
+            settled = decode_balance(key, stored)[1] if stored is not None else 0
+            value = encode_balance(key, account, settled + by_nanousd)
+            txn.put(key, value, db=self._balances)
+
+    def _note(self, txn: Txn, key: bytes) -> dict[str, Any]:
+        stored = txn.get(key, db=self._meta)
+        return {} if stored is None else dict(orjson.loads(unseal(key, stored)))
+
+
+#: A commit with so many deletions delays nobody's reservation for long.
+_PRUNED_AT_ONCE: Final = 2000
+
+
+def _rows(txn: Txn, database: _Database) -> Iterable[tuple[bytes, bytes]]:
+    with txn.cursor(db=database) as cursor:
+        yield from cursor

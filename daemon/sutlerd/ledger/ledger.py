@@ -1,0 +1,386 @@
+"""The ledger: the one object that the pipeline asks for money, in front of book and store.
+
+What is decided is decided in memory, in one step with no ``await`` in it. A reservation is on
+the disk before its provider may be contacted; an end is booked in memory at once and written
+soon after, so that it delays no reply. A start charges what it finds open at its worst case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Self
+
+from sutlerd.domain.errors import BudgetExceeded, CallError
+from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.domain.record import record
+from sutlerd.ledger.book import Account, Book, Granted, Hold, Short, State
+from sutlerd.ledger.budgets import Budgets, Spender
+from sutlerd.ledger.calendar import BudgetClock, Period
+from sutlerd.ledger.dearer import Dearer
+from sutlerd.ledger.entries import Entries, Kept
+from sutlerd.ledger.money import usd_text
+from sutlerd.ledger.place import refused_as_damaged, unusable
+from sutlerd.ledger.records import Damaged, Ended, Held
+from sutlerd.ledger.refusals import behind, exceeded, unavailable
+from sutlerd.ledger.reservation import Reservation, Spend
+from sutlerd.ledger.store import LedgerStore, Standing
+from sutlerd.system.lmdb_sound import boot_id
+from sutlerd.system.write_target import STORAGE_ERRORS, Job, WriterFull, WriterStopped
+
+#: Reservations open at once; each needs room to be settled on a disk that is full.
+MAX_OPEN: Final = 16_384
+#: How long a request's id answers that its outcome is unknown.
+UNKNOWN_ID_S: Final = 24 * 3600.0
+#: Records are kept at least so long, so that today's money can be added up again.
+_KEPT_DAYS: Final = 32
+_DAY_S: Final = 86_400.0
+
+#: Told of every end; gives a job that is committed together with it, or nothing. For a free
+#: attempt nothing is committed: whoever accounts for it writes it in its own time.
+Tell = Callable[[Ended, bool], Job[Any] | None]
+
+
+@record
+class WaitForMoney:
+    """Not now: what is open may settle to less. ``refusal`` is what to say when time is up."""
+
+    refusal: BudgetExceeded
+
+
+class Ledger:
+    """One per daemon; entering reads the store and charges what a crash left open.
+
+    ``on_freed`` is called after every end, when waiting calls may look again. ``price_hash``
+    names the price table as it is.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: LedgerStore,
+        budgets: Budgets,
+        price_hash: Callable[[], str],
+        rows_days: int,
+        clock: Clock,
+        log: EventLog,
+        tell: Tell | None = None,
+    ) -> None:
+        self.store = store
+        self.budgets = budgets
+        self.book = Book()
+        self.on_freed: Callable[[], object] = _nothing
+        self.overruns = 0
+        self._tell = tell or _tell_nobody
+        self._price_hash = price_hash
+        self._kept_s = max(rows_days, _KEPT_DAYS) * _DAY_S
+        self._clock = clock
+        self._log = log
+        self._boot = boot_id()
+        self._entries: Entries
+        self._time = BudgetClock(latest_unix_s=0.0)
+        self._next_attempt = 1
+        self._dearer = Dearer()
+        self._unknown: dict[int, Ended] = {}
+        self._unknown_ids: dict[tuple[int, str], float] = {}
+        self._unwritten: deque[Job[None]] = deque()
+        self._stood = Standing.OPEN
+        self._pruned_day = ""
+
+    async def __aenter__(self) -> Self:
+        self._entries = Entries(self.store)
+        try:
+            kept = await self.store.read(self._entries.read_all)
+        except Damaged as error:
+            raise refused_as_damaged(self.store.folder, error) from None
+        self._begin_from(kept)
+        await self._charge_what_was_open(kept.open)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._write_again()
+
+    # --- what the pipeline calls --------------------------------------------------------
+
+    def try_reserve(self, spend: Spend) -> Reservation | WaitForMoney | CallError:
+        """Hold the worst case in every budget that is touched, or in none. Never blocks."""
+        now_unix_s = self.now_unix_s()
+        if not spend.worst_case_nanousd:
+            held = self._held(spend, 0, 0, (), now_unix_s)
+            return Reservation(self, held, is_priced=spend.worst_case_nanousd is not None)
+        refusal = self._refusal()
+        if refusal is not None:
+            return refusal
+        spender = Spender(caller=spend.caller, labels=spend.labels, route=spend.route)
+        touched = self.budgets.touched(spender, now_unix_s)
+        amount = self._dearer.held_for(str(spend.route), spend.worst_case_nanousd)
+        attempt = self._next_attempt
+        answer = self.book.reserve(str(attempt), touched, amount)
+        if isinstance(answer, Short):
+            refused = exceeded(answer, self.budgets, now_unix_s)
+            return WaitForMoney(refusal=refused) if answer.may_help else refused
+        assert isinstance(answer, Granted)
+        self._next_attempt += 1
+        held = self._held(spend, attempt, amount, answer.hold.accounts, now_unix_s)
+        return Reservation(self, held, is_priced=True)
+
+    def is_outcome_unknown(self, uid: int, request_id: str) -> bool:
+        """Tell whether the request under a caller's own id was under way at a crash."""
+        ended_unix_s = self._unknown_ids.get((uid, request_id))
+        return ended_unix_s is not None and self.now_unix_s() - ended_unix_s < UNKNOWN_ID_S
+
+    def now_unix_s(self) -> float:
+        """Give the time that budgets go by; it never goes back."""
+        clock = self._clock
+        return self._time.look(unix_s=clock.unix_s(), boottime_s=clock.boottime_s())
+
+    # --- what operators see and do ------------------------------------------------------
+
+    def day(self) -> str:
+        return self.budgets.span(Period.DAY, self.now_unix_s()).key
+
+    def unknown(self) -> list[Ended]:
+        return list(self._unknown.values())
+
+    async def amend(self, attempt: int, cost_nanousd: int, *, why: str) -> Ended:
+        """Take an operator's word on what an unknown attempt cost. Raises ``KeyError`` for one
+        that is not unknown, ``ValueError`` for a negative cost, and ``LedgerUnavailable``."""
+        was = self._unknown[attempt]
+        self.book.settle(was.held.name, cost_nanousd)
+        del self._unknown[attempt]
+        ended = Ended(
+            held=was.held,
+            state="amended",
+            cost_nanousd=cost_nanousd,
+            ended_unix_s=self.now_unix_s(),
+            why=why,
+        )
+        job = self._entries.amend(ended, was.cost_nanousd, self._tell(ended, True))
+        self.on_freed()
+        try:
+            await self.store.write(job)
+        except (*STORAGE_ERRORS, WriterFull, WriterStopped) as error:
+            raise unavailable(self.store, str(error)) from None
+        return ended
+
+    async def tend(self) -> None:
+        """Look after clock, disk and what could not be written. To be called every second."""
+        self.now_unix_s()
+        with contextlib.suppress(WriterStopped):
+            await self.store.tend()
+        standing = self.store.standing
+        if standing is not self._stood:
+            self._stood = standing
+            level = "info" if standing is Standing.OPEN else "error"
+            said = unavailable(self.store).message
+            self._log.event(
+                level, "ledger", standing=standing.value, said="" if level == "info" else said
+            )
+        if standing is not Standing.FAILED:
+            self._write_again()
+            self._forget_old()
+        self.on_freed()
+
+    # --- what a reservation calls -------------------------------------------------------
+
+    async def write_down(self, held: Held) -> None:
+        job = self._entries.begin(held, self._clock_note())
+        try:
+            await self.store.write(job)
+        except WriterFull:
+            raise behind() from None
+        except (*STORAGE_ERRORS, WriterStopped) as error:
+            raise unavailable(self.store, str(error)) from None
+
+    def void(self, held: Held, *, was_written: bool) -> None:
+        self.book.void(held.name)
+        if was_written:
+            self._submit(self._entries.void(held))
+        self.on_freed()
+
+    def end(self, ended: Ended, *, is_priced: bool) -> None:
+        held = ended.held
+        also = self._tell(ended, is_priced)
+        if not held.attempt:
+            return
+        over_nanousd = self.book.settle(held.name, ended.cost_nanousd)
+        self._submit(self._entries.end(ended, also))
+        if over_nanousd:
+            self._overrun(ended, over_nanousd)
+        self.on_freed()
+
+    # --- inside -------------------------------------------------------------------------
+
+    def _begin_from(self, kept: Kept) -> None:
+        self._next_attempt = kept.next_attempt
+        self._dearer = Dearer(kept.dearer)
+        clock = kept.clock
+        self._time = BudgetClock(
+            latest_unix_s=clock.get("latest_unix_s", 0.0),
+            offset_s=clock.get("offset_s") if clock.get("boot") == self._boot else None,
+        )
+        self._unknown = {each.held.attempt: each for each in kept.unknown}
+        holds = [_hold(each.held, State.UNKNOWN) for each in kept.unknown]
+        holds += [_hold(held, State.RESERVED) for held in kept.open]
+        self.book = Book(settled_nanousd=kept.balances, holds=holds)
+        for each in kept.unknown:
+            self._note_unknown(each)
+
+    async def _charge_what_was_open(self, found: list[Held]) -> None:
+        if not found:
+            return
+        now_unix_s = self.now_unix_s()
+        lost = [
+            Ended(
+                held=held,
+                state="unknown",
+                cost_nanousd=held.amount_nanousd,
+                ended_unix_s=now_unix_s,
+                why="crash",
+            )
+            for held in found
+        ]
+        self.book.recover()
+        jobs = [(each, self._tell(each, True)) for each in lost]
+        # Told in one transaction: a recovery that is killed has not happened, or has.
+        try:
+            await self.store.write(self._entries.lose(jobs))
+        except (*STORAGE_ERRORS, WriterStopped) as error:
+            raise unusable(self.store.folder, error) from error
+        for each in lost:
+            self._unknown[each.held.attempt] = each
+            self._note_unknown(each)
+        charged = sum(each.cost_nanousd for each in lost)
+        self._log.event(
+            "warning",
+            "unknown_outcomes",
+            attempts=len(lost),
+            charged_nanousd=charged,
+            said=f"{len(lost)} attempts were under way when the daemon died: charged in full, "
+            f"${usd_text(charged)}; 'sutler budget --unknown' lists them",
+        )
+
+    def _note_unknown(self, ended: Ended) -> None:
+        if ended.held.given_id:
+            self._unknown_ids[ended.held.uid, ended.held.request_id] = ended.ended_unix_s
+
+    def _held(
+        self,
+        spend: Spend,
+        attempt: int,
+        amount_nanousd: int,
+        accounts: tuple[Account, ...],
+        now_unix_s: float,
+    ) -> Held:
+        caller, labels = spend.caller, spend.labels
+        return Held(
+            attempt=attempt,
+            request_id=spend.request_id,
+            given_id=spend.given_id,
+            uid=caller.uid,
+            gid=caller.gid,
+            job=caller.job,
+            component=labels.component,
+            project=labels.project,
+            provider=spend.route.provider,
+            model=spend.route.model,
+            kind=spend.kind,
+            day=self.budgets.span(Period.DAY, now_unix_s).key,
+            unix_s=now_unix_s,
+            amount_nanousd=amount_nanousd,
+            prices=self._price_hash() if attempt else "",
+            accounts=accounts,
+        )
+
+    def _refusal(self) -> CallError | None:
+        if self.store.standing is not Standing.OPEN:
+            return unavailable(self.store)
+        if self.store.is_busy or self._open_count() >= MAX_OPEN:
+            return behind()
+        return None
+
+    def _open_count(self) -> int:
+        return self.book.open_count - len(self._unknown)
+
+    def _overrun(self, ended: Ended, over_nanousd: int) -> None:
+        """Tell of a bill above its worst case, and hold more for this model from now on."""
+        held = ended.held
+        model = f"{held.provider}/{held.model}"
+        self._dearer.learn(
+            model, held_nanousd=held.amount_nanousd, billed_nanousd=ended.cost_nanousd
+        )
+        self._submit(self._entries.note_dearer(self._dearer.factors()))
+        self.overruns += 1
+        self._log.event(
+            "error",
+            "overrun",
+            request_id=held.request_id,
+            route=model,
+            held_nanousd=held.amount_nanousd,
+            billed_nanousd=ended.cost_nanousd,
+            over_nanousd=over_nanousd,
+            said="a provider billed more than the worst case: booked in full, and more is held "
+            "for this model from now on",
+        )
+
+    def _clock_note(self) -> dict[str, Any]:
+        time = self._time
+        return {
+            "latest_unix_s": time.latest_unix_s,
+            "offset_s": time.offset_s,
+            "boot": self._boot,
+        }
+
+    def _submit(self, job: Job[None]) -> None:
+        if not self.store.submit(job, done=partial(self._was_written, job)):
+            self._unwritten.append(job)
+
+    def _was_written(self, job: Job[None], _: Any, error: BaseException | None) -> None:
+        if error is not None and self.store.standing is not Standing.FAILED:
+            self._unwritten.append(job)
+
+    def _write_again(self) -> None:
+        for _ in range(len(self._unwritten)):
+            self._submit(self._unwritten.popleft())
+
+    def _forget_old(self) -> None:
+        """Once a day, drop what is older than the records that are kept."""
+        day = self.day()
+        if day == self._pruned_day:
+            return
+        self._pruned_day = day
+        now_unix_s = self.now_unix_s()
+        before_unix_s = now_unix_s - self._kept_s
+        stands = [e for e in self._unknown.values() if e.ended_unix_s < before_unix_s]
+        for ended in stands:
+            # Nobody has said otherwise for so long: the charge stands.
+            self.book.settle(ended.held.name, ended.cost_nanousd)
+            del self._unknown[ended.held.attempt]
+        current = self.budgets.current_spans(now_unix_s)
+        self.book.forget({account.span for account in self.book.settled()} - current)
+        known = set(self.book.settled())
+        job = self._entries.prune(
+            before_unix_s=before_unix_s,
+            stands=[ended.held.key for ended in stands],
+            keep=lambda account: account in known or account.span in current,
+        )
+        self._submit(job)
+
+
+def _hold(held: Held, state: State) -> Hold:
+    return Hold(
+        attempt=held.name,
+        accounts=held.accounts,
+        amount_nanousd=held.amount_nanousd,
+        state=state,
+    )
+
+
+def _tell_nobody(ended: Ended, is_priced: bool) -> None:
+    return None
+
+
+def _nothing() -> None:
+    return None

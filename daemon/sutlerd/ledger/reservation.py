@@ -1,0 +1,130 @@
+"""One attempt's money, from its reservation to its one end.
+
+    held -> written -> ended
+
+A reservation is held in memory from the step that grants it. ``on_disk`` is awaited before
+the provider may be contacted. Then comes exactly one of ``release`` (the provider was surely
+not contacted), ``settle_zero`` (it surely did not bill), ``settle``, ``charge_in_full``.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+from sutlerd.domain.call import Labels, Route
+from sutlerd.domain.caller import Caller
+from sutlerd.domain.record import record
+from sutlerd.domain.usage import Usage
+from sutlerd.ledger.records import Ended, Held
+
+
+@record
+class Spend:
+    """What an attempt may cost. ``worst_case_nanousd`` is 0 for what is free, and ``None``
+    where nobody knows and that is allowed: then nothing is held and nothing known is booked.
+
+    ``given_id`` says that the caller chose ``request_id``. ``kind`` is ``chat`` or ``embed``.
+    """
+
+    request_id: str
+    given_id: bool
+    caller: Caller
+    labels: Labels
+    route: Route
+    kind: str
+    worst_case_nanousd: int | None
+
+
+class Stage(Enum):
+    HELD = "held"
+    WRITTEN = "written"
+    ENDED = "ended"
+
+
+class Books(Protocol):
+    """What a reservation is ended in: the ledger."""
+
+    async def write_down(self, held: Held) -> None:
+        """Have a reservation on the disk. Raises ``CallError``; it is then void."""
+
+    def void(self, held: Held, *, was_written: bool) -> None: ...
+
+    def end(self, ended: Ended, *, is_priced: bool) -> None: ...
+
+    def now_unix_s(self) -> float: ...
+
+
+class Reservation:
+    """Money held for one attempt; nothing is held, and nothing written, for a free one."""
+
+    __slots__ = ("_books", "_is_priced", "held", "stage")
+
+    def __init__(self, books: Books, held: Held, *, is_priced: bool) -> None:
+        self._books = books
+        self._is_priced = is_priced
+        self.held = held
+        self.stage = Stage.HELD
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it needs no disk: it costs nothing, or nobody knows what."""
+        return not self.held.attempt
+
+    @property
+    def amount_nanousd(self) -> int:
+        return self.held.amount_nanousd
+
+    async def on_disk(self) -> None:
+        """Wait until a crash cannot lose it. Raises ``CallError``, and is then released."""
+        if self.is_free:
+            return
+        self.stage = Stage.WRITTEN
+        try:
+            await self._books.write_down(self.held)
+        except BaseException:
+            if self.stage is not Stage.ENDED:
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """End it at nothing: the provider was surely not contacted."""
+        was_written = self.stage is Stage.WRITTEN
+        self._leave()
+        if not self.is_free:
+            self._books.void(self.held, was_written=was_written)
+
+    def settle_zero(self) -> None:
+        """End it at nothing: the provider was contacted, and surely did not bill."""
+        self.settle(0, why="not_billed")
+
+    def settle(
+        self,
+        cost_nanousd: int,
+        *,
+        usage: Usage | None = None,
+        served: str | None = None,
+        why: str | None = None,
+    ) -> None:
+        """End it at its true cost, whatever was held."""
+        self._leave()
+        ended = Ended(
+            held=self.held,
+            state="settled",
+            cost_nanousd=cost_nanousd,
+            ended_unix_s=self._books.now_unix_s(),
+            served=served,
+            usage=usage,
+            why=why,
+        )
+        self._books.end(ended, is_priced=self._is_priced)
+
+    def charge_in_full(self, *, usage: Usage | None = None, served: str | None = None) -> int:
+        """End it at all that was held, since nobody knows what it cost; give that."""
+        self.settle(self.amount_nanousd, usage=usage, served=served, why="charged_in_full")
+        return self.amount_nanousd
+
+    def _leave(self) -> None:
+        if self.stage is Stage.ENDED:
+            raise ValueError(f"attempt {self.held.attempt} has ended already")
+        self.stage = Stage.ENDED

@@ -1,0 +1,236 @@
+"""The ledger on a real file: what is held, what is booked, and what a start finds."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from sutlerd.domain.call import Labels
+from sutlerd.domain.errors import BudgetExceeded
+from sutlerd.domain.usage import Usage
+from sutlerd.ledger.entries import Entries
+from sutlerd.ledger.place import BALLAST, DATA
+from sutlerd.ledger.records import Ended
+from tests.support.event_list import EventList
+from tests.support.ledgers import caller, open_ledger_in, reserved, settled, spend, waits
+from tests.support.virtual_clock import VirtualClock
+
+USD = 10**9
+
+
+async def test_what_is_settled_is_there_after_a_restart(tmp_path: Path) -> None:
+    async with open_ledger_in(tmp_path / "l") as ledger:
+        reservation = reserved(ledger.try_reserve(spend(500)))
+        await reservation.on_disk()
+        reservation.settle(123, usage=Usage(tokens_in=7, tokens_out=2), served="large-2")
+        assert settled(ledger) == 123
+    async with open_ledger_in(tmp_path / "l") as ledger:
+        assert settled(ledger) == settled(ledger, "node/month") == 123
+        records = await ledger.store.read(Entries(ledger.store).records)
+        assert [(each.state, each.cost_nanousd, each.served) for each in records] == [
+            ("settled", 123, "large-2")
+        ]
+        assert records[0].usage == Usage(tokens_in=7, tokens_out=2)
+        assert ledger.unknown() == []
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "l").iterdir()} == {0o600}
+
+
+@pytest.mark.fault("S10")
+async def test_what_was_open_is_charged_in_full_once_and_its_id_is_of_unknown_outcome(
+    tmp_path: Path,
+) -> None:
+    told: list[Ended] = []
+    log = EventList()
+    async with open_ledger_in(tmp_path / "l") as ledger:
+        lost = reserved(ledger.try_reserve(spend(500, "mine")))
+        await lost.on_disk()
+        released = reserved(ledger.try_reserve(spend(70, "released")))
+        await released.on_disk()
+        released.release()
+        reserved(ledger.try_reserve(spend(9000, "held in memory only")))
+    for _ in range(3):
+        async with open_ledger_in(
+            tmp_path / "l", log=log, tell=lambda ended, priced: told.append(ended)
+        ) as ledger:
+            assert settled(ledger) == 500
+            assert [each.held.request_id for each in ledger.unknown()] == ["mine"]
+            assert ledger.is_outcome_unknown(1000, "mine")
+            assert not ledger.is_outcome_unknown(1001, "mine")
+            assert not ledger.is_outcome_unknown(1000, "released")
+    assert [(each.state, each.cost_nanousd) for each in told] == [("unknown", 500)]
+    assert log.names() == ["unknown_outcomes"]
+
+
+async def test_an_operator_amends_what_is_unknown_once(tmp_path: Path) -> None:
+    async with open_ledger_in(tmp_path / "l") as ledger:
+        await reserved(ledger.try_reserve(spend(500))).on_disk()
+    async with open_ledger_in(tmp_path / "l") as ledger:
+        (unknown,) = ledger.unknown()
+        await ledger.amend(unknown.held.attempt, 200, why="the provider's invoice")
+        assert settled(ledger) == 200
+        with pytest.raises(KeyError):
+            await ledger.amend(unknown.held.attempt, 0, why="again")
+    async with open_ledger_in(tmp_path / "l") as ledger:
+        assert settled(ledger) == 200
+        assert ledger.unknown() == []
+
+
+async def test_a_call_waits_while_what_is_open_may_settle_to_less_and_is_refused_after(
+    tmp_path: Path,
+) -> None:
+    freed: list[int] = []
+    async with open_ledger_in(tmp_path / "l", daily_limit_usd=Decimal(1)) as ledger:
+        ledger.on_freed = lambda: freed.append(1)
+        first = reserved(ledger.try_reserve(spend(700_000_000)))
+        refusal = waits(ledger.try_reserve(spend(400_000_000))).refusal
+        assert refusal.data["pending_nanousd"] == 700_000_000
+        await first.on_disk()
+        first.settle(650_000_000)
+        assert freed
+        refused = ledger.try_reserve(spend(400_000_000))
+        assert isinstance(refused, BudgetExceeded)
+        assert refused.data == {
+            "budget": "daily",
+            "scope": "node",
+            "limit_nanousd": USD,
+            "settled_nanousd": 650_000_000,
+            "pending_nanousd": 0,
+            "needed_nanousd": 400_000_000,
+            "resets_at": "2027-01-16T00:00:00+00:00",
+        }
+        reserved(ledger.try_reserve(spend(350_000_000)))
+
+
+async def test_what_is_free_needs_neither_budget_nor_disk(tmp_path: Path) -> None:
+    told: list[tuple[Ended, bool]] = []
+    async with open_ledger_in(
+        tmp_path / "l",
+        daily_limit_usd=Decimal(0),
+        tell=lambda ended, priced: told.append((ended, priced)),
+    ) as ledger:
+        for worst_case in (0, None):
+            free = reserved(ledger.try_reserve(spend(worst_case)))
+            await free.on_disk()
+            free.settle(0, usage=Usage(tokens_in=3))
+        assert ledger.store.commits == 0
+        assert [priced for _, priced in told] == [True, False]
+        assert [ended.usage for ended, _ in told] == [Usage(tokens_in=3)] * 2
+
+
+async def test_each_reservation_ends_exactly_once(tmp_path: Path) -> None:
+    async with open_ledger_in(tmp_path / "l") as ledger:
+        reservation = reserved(ledger.try_reserve(spend(5)))
+        await reservation.on_disk()
+        reservation.settle_zero()
+        for end in (reservation.release, reservation.settle_zero, reservation.charge_in_full):
+            with pytest.raises(ValueError):
+                end()
+        assert settled(ledger) == 0
+
+
+@pytest.mark.fault("P31")
+async def test_a_bill_above_the_worst_case_is_booked_in_full_and_more_is_held_from_then_on(
+    tmp_path: Path,
+) -> None:
+    log = EventList()
+    async with open_ledger_in(tmp_path / "l", log=log, daily_limit_usd=Decimal(1)) as ledger:
+        reservation = reserved(ledger.try_reserve(spend(300_000_000)))
+        await reservation.on_disk()
+        reservation.settle(900_000_000)
+        assert settled(ledger) == 900_000_000
+        assert log.names() == ["overrun"]
+        assert reserved(ledger.try_reserve(spend(33_000_000))).amount_nanousd == 99_000_000
+    async with open_ledger_in(tmp_path / "l", daily_limit_usd=Decimal(1)) as ledger:
+        assert reserved(ledger.try_reserve(spend(33_000_000))).amount_nanousd == 99_000_000
+        again = reserved(ledger.try_reserve(spend(1)))
+        await again.on_disk()
+        again.settle(300_000_000)
+        refused = ledger.try_reserve(spend(1))
+        assert isinstance(refused, BudgetExceeded)
+        assert refused.data["settled_nanousd"] == 1_200_000_000
+
+
+async def test_labels_only_subdivide_what_a_uid_may_spend(tmp_path: Path) -> None:
+    rules = [
+        {"per": "project", "match": "apollo", "limit_usd": Decimal(2)},
+        {"per": "uid", "limit_usd": Decimal(3)},
+    ]
+    async with open_ledger_in(tmp_path / "l", rules=rules) as ledger:
+        apollo, gemini = Labels(project="apollo"), Labels(project="gemini")
+        reserved(ledger.try_reserve(spend(2 * USD, labels=apollo)))
+        waits(ledger.try_reserve(spend(1, labels=apollo)))
+        reserved(ledger.try_reserve(spend(USD, labels=gemini)))
+        waits(ledger.try_reserve(spend(1, labels=gemini)))
+        # Another user's apollo is another account, which nobody else can empty.
+        reserved(ledger.try_reserve(spend(2 * USD, labels=apollo, caller=caller(1001))))
+
+
+@pytest.mark.fault("T4")
+async def test_a_call_over_midnight_is_charged_to_the_day_of_its_reservation(
+    tmp_path: Path,
+) -> None:
+    clock = VirtualClock(unix_s=1_800_057_600.0 - 2)  # two seconds before midnight, UTC
+    for recovered in (False, True):
+        folder = tmp_path / str(recovered)
+        async with open_ledger_in(folder, clock=clock, daily_limit_usd=Decimal(1)) as ledger:
+            old = ledger.day()
+            reservation = reserved(ledger.try_reserve(spend(USD)))
+            await reservation.on_disk()
+            clock.advance(7)
+            new = ledger.day()
+            assert old < new
+            if not recovered:
+                reservation.settle(USD)
+        async with open_ledger_in(folder, clock=clock, daily_limit_usd=Decimal(1)) as ledger:
+            spans = {a.span: amount for a, amount in ledger.book.settled().items()}
+            assert spans[old] == USD
+            assert new not in spans
+            reserved(ledger.try_reserve(spend(USD)))
+        clock.advance(86_400 - 7)
+
+
+@pytest.mark.fault("T2")
+async def test_a_clock_that_goes_back_opens_no_second_budget_also_across_a_restart(
+    tmp_path: Path,
+) -> None:
+    clock = VirtualClock()
+    async with open_ledger_in(tmp_path / "l", clock=clock, daily_limit_usd=Decimal(1)) as ledger:
+        day = ledger.day()
+        reservation = reserved(ledger.try_reserve(spend(USD)))
+        await reservation.on_disk()
+        reservation.settle(USD)
+        clock.jump_unix(-86_400)
+        assert isinstance(ledger.try_reserve(spend(1)), BudgetExceeded)
+    async with open_ledger_in(tmp_path / "l", clock=clock, daily_limit_usd=Decimal(1)) as ledger:
+        assert ledger.day() == day
+        assert isinstance(ledger.try_reserve(spend(1)), BudgetExceeded)
+    boots_in_1970 = VirtualClock(unix_s=60.0, boottime_s=20.0)
+    async with open_ledger_in(
+        tmp_path / "l", clock=boots_in_1970, daily_limit_usd=Decimal(1)
+    ) as ledger:
+        assert ledger.day() == day
+        assert isinstance(ledger.try_reserve(spend(1)), BudgetExceeded)
+
+
+async def test_old_records_and_balances_are_dropped_once_a_day(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    async with open_ledger_in(tmp_path / "l", clock=clock, rows_days=40) as ledger:
+        for _ in range(45):
+            reservation = reserved(ledger.try_reserve(spend(10)))
+            await reservation.on_disk()
+            reservation.settle(10)
+            await ledger.tend()
+            clock.advance(86_400)
+        await ledger.tend()
+        records = await ledger.store.read(Entries(ledger.store).records)
+        assert len(records) == 40
+    async with open_ledger_in(tmp_path / "l", clock=clock) as ledger:
+        assert settled(ledger) == 0
+        assert settled(ledger, "node/total") == 450
+
+
+async def test_the_folder_holds_what_it_should(tmp_path: Path) -> None:
+    async with open_ledger_in(tmp_path / "l"):
+        assert {DATA, "lock.mdb", BALLAST} <= {path.name for path in (tmp_path / "l").iterdir()}
