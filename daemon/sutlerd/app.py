@@ -6,9 +6,11 @@ order and left in reverse. Nothing heavy is imported here, and no network is tou
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from sutlerd.assembly import Lasting, build_hub, build_serving, lay_ground
 from sutlerd.cache.contract import Store
@@ -24,6 +26,8 @@ from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.idempotency import RequestLog
 from sutlerd.pipeline.places import Places
 from sutlerd.pipeline.turnstile import Turnstile
+from sutlerd.prompts.library import Folder, PromptLibrary, watch
+from sutlerd.prompts.published import Published
 from sutlerd.providers.contract import Provider
 from sutlerd.providers.registry import Providers, build_providers
 from sutlerd.system.folders import Place
@@ -70,11 +74,17 @@ class App:
             config, clock=lasting.clock, log=lasting.log, kept=self._unchanged(config)
         )
         await lasting.generations.enter(providers.values())
+        await asyncio.to_thread(lasting.library.read_from, _prompt_folders(config))
         # No await from here on: every request is served by the old one or by the new one.
         lasting.turnstile.adopt(config.llm, places)
+        lasting.library.put_in_place()
         ground = lay_ground(config, providers, lasting)
         self.config, self.providers, self.attempts = config, providers, ground.attempts
         self.hub.adopt(build_serving(ground), config.limits)
+
+    async def watch_prompts(self) -> None:
+        """Take over changed prompt files for ever; nothing remembered outlives them."""
+        await watch(self._lasting.library, lambda: self.hub.hit_path.forget_all())
 
     def _unchanged(self, config: Config) -> Mapping[str, Provider]:
         """Give the providers that go on as they are, with their connections and children."""
@@ -98,6 +108,7 @@ async def build(
     stack: AsyncExitStack,
     config: Config,
     *,
+    state_place: Place,
     cache_place: Place | None,
     connection_limit: int,
     clock: Clock,
@@ -129,6 +140,12 @@ async def build(
         turnstile=Turnstile(llm=config.llm, clock=clock),
         request_log=RequestLog(store, passing),
         accounting=_accounting(config, clock),
+        library=PromptLibrary(
+            _prompt_folders(config),
+            Published(state_place.path, log),
+            log,
+            own_uid=os.geteuid(),
+        ),
         clock=clock,
         log=log,
         instance=os.urandom(_INSTANCE_BYTES).hex(),
@@ -140,6 +157,12 @@ async def build(
 def _accounting(config: Config, clock: Clock) -> Accounting:
     zone = config.llm.budget.timezone
     return Accounting(accounts=Accounts(), day_of=Days(zone).of, clock=clock)
+
+
+def _prompt_folders(config: Config) -> tuple[Folder, ...]:
+    shipped = Path(__file__).parent / "_data" / "prompts"
+    configured = (Folder(path=path) for path in config.prompts.folders)
+    return (Folder(path=shipped, trusted=True), *configured)
 
 
 def _store(

@@ -34,6 +34,7 @@ from sutlerd.pipeline.route import Router
 from sutlerd.pipeline.serve import Pipeline
 from sutlerd.pipeline.turnstile import Turnstile
 from sutlerd.pipeline.under_way import UnderWay
+from sutlerd.prompts.library import PromptLibrary
 from sutlerd.providers.registry import Providers
 from sutlerd.server.hub import Hub, Serving
 from sutlerd.server.services import Services
@@ -51,6 +52,7 @@ class Lasting:
     turnstile: Turnstile
     request_log: RequestLog
     accounting: Accounting
+    library: PromptLibrary
     clock: Clock
     log: EventLog
     instance: str
@@ -92,6 +94,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         router=router,
         providers=providers,
         instance=lasting.instance,
+        library=lasting.library,
         numbers=lasting.numbers,
     )
     attempts = Attempts(
@@ -195,6 +198,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         default_route=ground.config.llm.default_route,
         store=lasting.store,
         second_tier=lasting.second_tier,
+        library=lasting.library,
         hit_path=hit_path,
         embeddings=embeddings,
         counting=counting,

@@ -77,7 +77,13 @@ async def live(
         places = _claim(stack, config, host)
         limit = _warn(config, places, hardened, log)
         app = await build(
-            stack, config, cache_place=places.cache, connection_limit=limit, clock=clock, log=log
+            stack,
+            config,
+            state_place=places.state,
+            cache_place=places.cache,
+            connection_limit=limit,
+            clock=clock,
+            log=log,
         )
         notifier = Notifier(environ)
         app.hub.services.stalls = stack.enter_context(_watched_loop(log))
@@ -122,6 +128,7 @@ def _start_watching(
     app: App, front: Front, places: _Places, notifier: Notifier, host: Host, log: Log
 ) -> None:
     """Start what looks after the daemon itself from time to time."""
+    app.tasks.start(app.watch_prompts(), "watch the prompts")
     app.tasks.start(watch_connections(app.hub), "watch connections")
     app.tasks.start(front.keep_reachable(), "keep the socket reachable")
     app.tasks.start(_watch_places(places.locks, log), "watch the folders")

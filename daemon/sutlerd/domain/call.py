@@ -83,12 +83,27 @@ class Labels:
 
 
 @record
+class PromptUse:
+    """Which version of which template a call was made from. ``hash`` names its content."""
+
+    name: str
+    version: str
+    hash: str
+    deprecated: str | None = None
+
+    def to_wire(self) -> dict[str, str]:
+        told = {"name": self.name, "version": self.version, "hash": self.hash}
+        return told if self.deprecated is None else {**told, "deprecated": self.deprecated}
+
+
+@record
 class Call:
     """A request after resolve: who, what, where to, until when.
 
     ``routes`` is the chain in order, never empty. ``deadline_s`` is on the monotonic
     clock and bounds the whole call; ``cacheable`` says whether sharing and storing are
-    allowed at all, ``cache_mode`` what the caller wants of it.
+    allowed at all, ``cache_mode`` what the caller wants of it. ``prompt`` is the template it
+    was made from, if it was.
     """
 
     request_id: str
@@ -104,3 +119,4 @@ class Call:
     sample: int
     stream: bool
     idempotent: bool
+    prompt: PromptUse | None = None

@@ -134,6 +134,23 @@ class ChatParams(Options):
     system: Text | None = None
 
 
+TemplateName = Annotated[StrictStr, StringConstraints(min_length=1, max_length=256)]
+#: Values of a template's variables: any JSON.
+Values = Annotated[dict[StrictStr, Any], Field(max_length=1024)]
+
+
+class RunParams(Options):
+    """A template by name and its variables; all else as for any call."""
+
+    name: TemplateName
+    variables: Values = Field(default_factory=dict)
+
+
+class RenderParams(_Shape):
+    name: TemplateName
+    variables: Values = Field(default_factory=dict)
+
+
 class EmbedParams(_Shape):
     texts: Annotated[list[StrictStr], Field(min_length=1)]
     model: RouteName | None = None

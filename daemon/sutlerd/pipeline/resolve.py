@@ -12,14 +12,16 @@ from typing import Any
 
 from sutlerd.cache.fingerprint import fingerprint
 from sutlerd.config.schema import LlmConfig
-from sutlerd.domain.call import CacheMode, Call, ChatRequest, Labels, Route
+from sutlerd.domain.call import CacheMode, Call, ChatRequest, Labels, PromptUse, Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import InvalidParams
 from sutlerd.domain.record import record
 from sutlerd.pipeline.extra import forbidden_extra
 from sutlerd.pipeline.messages import check_messages
-from sutlerd.pipeline.params import ChatParams, CompleteParams, Options, parse
+from sutlerd.pipeline.params import ChatParams, CompleteParams, Options, RunParams, parse
+from sutlerd.pipeline.prompting import fill_in, labelled
 from sutlerd.pipeline.route import Router
+from sutlerd.prompts.library import PromptLibrary
 from sutlerd.providers.contract import BuiltRequest, Provider
 
 _LABELS = ("component", "project", "rank")
@@ -44,23 +46,29 @@ class Resolver:
         llm: LlmConfig,
         router: Router,
         providers: Mapping[str, Provider],
+        library: PromptLibrary,
         instance: str,
         numbers: Iterator[int],
     ) -> None:
         self._llm = llm
         self._router = router
         self._providers = providers
+        self._library = library
         self.instance = instance
         self._numbers = numbers
 
     def reply_call(
         self, method: str, params: Mapping[str, Any], caller: Caller, *, now_s: float
     ) -> Resolved:
-        """Resolve ``complete`` or ``chat``. Raises ``InvalidParams``."""
-        options: CompleteParams | ChatParams
+        """Resolve ``complete``, ``chat`` or ``prompts.run``. Raises ``InvalidParams``."""
+        options: CompleteParams | ChatParams | RunParams
+        use = None
         if method == "chat":
             options = parse(ChatParams, params)
             raw = _from_prompt(options.prompt, options.system)
+        elif method == "prompts.run":
+            options, expanded = fill_in(params, self._library.registry, self._llm.aliases)
+            raw, use = list(expanded.messages), expanded.use
         else:
             options = parse(CompleteParams, params)
             raw = _messages_of(options)
@@ -72,14 +80,14 @@ class Resolver:
             model=options.model, provider=options.provider, fallback=options.fallback
         )
         built = self._providers[routes[0].provider].build_chat(request, routes[0].model)
-        call = self._call(options, caller, request, routes, now_s)
+        call = self._call(options, caller, request, routes, use, now_s)
         return Resolved(call=call, built=built, key=self.key(call, routes[0], built))
 
     def key(self, call: Call, route: Route, built: BuiltRequest) -> bytes:
         """Give the fingerprint under which this route's answer is stored."""
         return fingerprint(
             tenant=self.tenant(call.caller),
-            kind="chat",
+            kind="chat" if call.prompt is None else f"prompt:{call.prompt.hash}",
             provider=route.provider,
             model=built.model,
             body=built.body,
@@ -117,6 +125,7 @@ class Resolver:
         caller: Caller,
         request: ChatRequest,
         routes: tuple[Route, ...],
+        use: PromptUse | None,
         now_s: float,
     ) -> Call:
         repeatable = (
@@ -134,13 +143,14 @@ class Resolver:
             routes=routes,
             deadline_s=self.deadline_s(options.timeout_s, now_s),
             lane=options.lane,
-            labels=read_labels(options.labels),
+            labels=read_labels(labelled(options.labels, use)),
             cache_mode=mode,
             cacheable=mode is not CacheMode.OFF and (repeatable or options.cache is not None),
             cache_ttl_s=self.ttl_s(options.cache_ttl_s),
             sample=options.sample or 0,
             stream=options.stream,
             idempotent=options.request_id is not None,
+            prompt=use,
         )
 
     def _chat_request(

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from sutlerd.domain.call import PromptUse
 from sutlerd.domain.record import record
 from sutlerd.domain.reply import Delta, Reply, ToolCallDelta
 
@@ -81,9 +82,13 @@ def served_from(payload: bytes) -> Served:
     )
 
 
-def encode_payload(reply: Reply, *, cost_nanousd: int | None) -> bytes:
+def encode_payload(
+    reply: Reply, *, cost_nanousd: int | None, prompt: PromptUse | None = None
+) -> bytes:
     """Write the shared part of a reply, as it is stored and spliced into results."""
-    return orjson.dumps({**reply.to_wire(), "saved_nanousd": cost_nanousd})
+    # Ahead of the model: what stands behind it is the same for many answers.
+    made_from = {} if prompt is None else {"prompt": prompt.to_wire()}
+    return orjson.dumps({**made_from, **reply.to_wire(), "saved_nanousd": cost_nanousd})
 
 
 def encode_pieces(deltas: Iterable[Delta]) -> list[bytes]:

@@ -214,7 +214,7 @@ class Pipeline:
     ) -> Answer:
         """Store what may be stored, note the request ids, and make the answer."""
         call = resolved.call
-        payload = encode_payload(arrived.brought, cost_nanousd=cost_nanousd)
+        payload = encode_payload(arrived.brought, cost_nanousd=cost_nanousd, prompt=call.prompt)
         if flight.stores and call.cacheable and call.cache_ttl_s > 0 and storable(arrived.brought):
             stored_under = self._resolver.key(call, arrived.leg.route, arrived.leg.built)
             scope = self._resolver.tenant(call.caller)
@@ -233,6 +233,7 @@ class Pipeline:
                 "attempts": arrived.attempts,
                 "dropped": list(arrived.leg.built.dropped),
                 **_raw_finish(arrived.brought),
+                **({} if call.prompt is None else {"prompt": call.prompt.to_wire()}),
             },
         )
 
@@ -264,6 +265,8 @@ class Pipeline:
             "route": str(arrived.leg.route if arrived else call.routes[0]),
             "ms": round((self._clock.monotonic_s() - started_s) * 1000, 1),
         }
+        if call.prompt is not None:
+            fields["prompt"] = f"{call.prompt.name}@{call.prompt.version}"
         if arrived is not None and answer is not None:
             usage = arrived.brought.usage
             fields |= {

@@ -15,12 +15,19 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from sutler.wire import PROTOCOL_VERSION
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import AccessDenied, Overloaded
-from sutlerd.pipeline.params import CountTokensParams, EmbedParams, LabelName, LabelText
+from sutlerd.pipeline.params import (
+    CountTokensParams,
+    EmbedParams,
+    LabelName,
+    LabelText,
+    RenderParams,
+)
 from sutlerd.pipeline.resolve import read_labels
+from sutlerd.server import prompts
 from sutlerd.server.services import Control, Services
 
 #: Served by the pipeline, not by a function here.
-REPLY_METHODS = frozenset({"complete", "chat"})
+REPLY_METHODS = frozenset({"complete", "chat", "prompts.run"})
 
 
 class Session(Protocol):
@@ -180,5 +187,8 @@ METHODS: dict[str, Method] = {
     ),
     "reload": Method(params=NoParams, run=reload, operators_only=True),
     "drain": Method(params=NoParams, run=drain, operators_only=True),
+    "prompts.list": Method(params=prompts.ListParams, run=prompts.list_templates),
+    "prompts.render": Method(params=RenderParams, run=prompts.render),
+    "prompts.check": Method(params=prompts.CheckPromptsParams, run=prompts.check),
     "count_tokens": Method(params=CountTokensParams, run=count_tokens, costs=True),
 }

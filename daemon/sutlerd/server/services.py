@@ -20,6 +20,7 @@ from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.counting import Counting
 from sutlerd.pipeline.embedding import Embeddings
 from sutlerd.pipeline.hits import HitPath
+from sutlerd.prompts.library import PromptLibrary
 from sutlerd.providers.contract import Provider
 from sutlerd.system.stall import StallWatcher
 from sutlerd.system.tasks import Tasks
@@ -64,6 +65,7 @@ class Services:
         default_route: tuple[str, str] | None,
         store: Store,
         second_tier: SecondTier | None,
+        library: PromptLibrary,
         hit_path: HitPath,
         embeddings: Embeddings,
         counting: Counting,
@@ -79,6 +81,7 @@ class Services:
         self.embeddings = embeddings
         self.counting = counting
         self.checking = checking
+        self.library = library
         self._costs = costs
         self._providers = providers
         self._off = off
@@ -134,6 +137,7 @@ class Services:
                 **{name: {"state": "off", "why": why} for name, why in self._off.items()},
             },
             "cache": self.cache_stats(None if caller.may_operate else f"uid:{caller.uid}"),
+            "prompts": self._prompts(caller),
             "queue": self._queue_by_lane(),
             "buckets": self._gate.levels(),
             "buffered_bytes": hub.buffered_bytes,
@@ -158,6 +162,15 @@ class Services:
 
     def _last_reload(self) -> dict[str, Any] | None:
         return None if self.control is None else self.control.last_reload()
+
+    def _prompts(self, caller: Caller) -> dict[str, Any]:
+        registry = self.library.registry
+        said = [str(problem) for problem in registry.problems]
+        return {
+            "templates": len(registry),
+            "files": registry.files,
+            "problems": said if caller.may_operate else len(said),
+        }
 
     def _process(self) -> dict[str, Any]:
         """Tell what is in use inside; when all is quiet, it is what it was before."""
