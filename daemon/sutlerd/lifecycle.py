@@ -109,19 +109,23 @@ async def live(
             app.hub.services.control = reloading.control(lambda: signals.put_nowait(signal.SIGTERM))
             garbage.settle()
             notifier.ready(serving)
-            log.event(
-                "info",
-                "ready",
-                socket=front.path,
-                version=__version__,
-                pid=os.getpid(),
-                state=str(places.state.path),
-                cache=str(places.cache.path) if places.cache else "memory",
-                took_ms=round((clock.monotonic_s() - started_s) * 1000, 1),
-            )
+            _log_ready(front, places, clock.monotonic_s() - started_s, log)
             await signals.get()
             notifier.stopping("finishing calls under way")
             return await _drain(app, front, signals, app.config.daemon.drain_s, log)
+
+
+def _log_ready(front: Front, places: _Places, took_s: float, log: Log) -> None:
+    log.event(
+        "info",
+        "ready",
+        socket=front.path,
+        version=__version__,
+        pid=os.getpid(),
+        state=str(places.state.path),
+        cache=str(places.cache.path) if places.cache else "memory",
+        took_ms=round(took_s * 1000, 1),
+    )
 
 
 def _start_watching(
