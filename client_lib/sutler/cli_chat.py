@@ -169,7 +169,7 @@ def summary(reply: Dict[str, Any]) -> str:
         "%s/%s" % (reply.get("provider"), reply.get("model")),
         "%s + %s tokens"
         % (cell("", usage.get("prompt_tokens")), cell("", usage.get("completion_tokens"))),
-        dollars(reply.get("cost_nanousd") or 0),
+        "price unknown" if reply.get("cost_nanousd") is None else dollars(reply["cost_nanousd"]),
         cell("latency_ms", reply.get("latency_ms")),
     ]
     parts += [word for word in ("cached", "coalesced") if reply.get(word)]

@@ -30,6 +30,7 @@ class Progress:
         self.failed = 0
         self.cached = 0
         self.cost_nanousd = 0
+        self.unpriced = 0
         self._started_s = now_s
         self._samples: Deque[Tuple[float, int]] = deque([(now_s, 0)])
 
@@ -40,7 +41,10 @@ class Progress:
     def add_reply(self, reply: Dict[str, Any]) -> None:
         self.answered += 1
         self.cached += 1 if reply.get("cached") else 0
-        self.cost_nanousd += reply.get("cost_nanousd") or 0
+        if reply.get("cost_nanousd") is None:
+            self.unpriced += 1
+        else:
+            self.cost_nanousd += reply["cost_nanousd"]
 
     def add_failure(self) -> None:
         self.failed += 1
@@ -81,7 +85,12 @@ class Progress:
 
     def _counts(self) -> List[str]:
         share = 100.0 * self.cached / self.answered if self.answered else 0.0
-        counts = ["cached %.0f%%" % share, dollars(self.cost_nanousd)]
+        cost = dollars(self.cost_nanousd)
+        if self.unpriced:
+            # Nobody knows these prices: zero would be a claim.
+            known = cost + " + " if self.cost_nanousd else ""
+            cost = "%s%s of unknown price" % (known, "{:,}".format(self.unpriced))
+        counts = ["cached %.0f%%" % share, cost]
         if self.failed:
             counts.append("{:,} failed".format(self.failed))
         return counts

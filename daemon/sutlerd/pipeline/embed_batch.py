@@ -19,7 +19,10 @@ _BYTES_PER_TOKEN = 2
 
 
 class Batch:
-    """Texts that are bought together, and those who wait for any of them."""
+    """Texts that are bought together, and those who wait for any of them.
+
+    ``ttl_s`` is for how long they are stored, 0 if nobody who waits lets them be.
+    """
 
     def __init__(
         self, texts: Mapping[bytes, str], dimensions: int | None, extra: dict[str, Any]
@@ -27,6 +30,7 @@ class Batch:
         self.texts = dict(texts)
         self.dimensions = dimensions
         self.extra = extra
+        self.ttl_s = 0.0
         self.waiters = 0
         self.patience_until_s = 0.0
         self.vectors: dict[bytes, Vector] = {}

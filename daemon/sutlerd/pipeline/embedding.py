@@ -191,6 +191,7 @@ class Embeddings:
     ) -> tuple[list[Batch], list[Batch]]:
         """Join batches under way where that is allowed, and open others for the rest: both."""
         shares = mode in (CacheMode.ON, CacheMode.READ_ONLY)
+        ttl_s = self._resolver.ttl_s(params.cache_ttl_s) if mode.writes else 0.0
         joined: dict[Batch, None] = {}
         fresh: dict[bytes, str] = {}
         for key, text in missing.items():
@@ -199,20 +200,18 @@ class Embeddings:
                 fresh[key] = text
             else:
                 joined[batch] = None
+                batch.ttl_s = max(batch.ttl_s, ttl_s)
         can = self._providers[route.provider].capabilities(route.model)
         size = can.max_embed_texts or DEFAULT_BATCH_TEXTS
         opened: list[Batch] = []
         for texts in portions(fresh, max_texts=size, max_tokens=can.max_embed_tokens):
             batch = Batch(texts, params.dimensions, params.extra)
             batch.patience_until_s = deadline_s
+            batch.ttl_s = ttl_s
             opened.append(batch)
             if shares:
                 self._under_way.update(dict.fromkeys(batch.texts, batch))
-            store = _Storing(
-                scope=self._resolver.tenant(order.asker.caller),
-                ttl_s=self._resolver.ttl_s(params.cache_ttl_s) if mode.writes else 0.0,
-            )
-            batch.task = self._spawn(self._buy(batch, route, store, order), "embed")
+            batch.task = self._spawn(self._buy(batch, route, order), "embed")
         return list(joined), opened
 
     async def _wait(self, batches: Sequence[Batch], deadline_s: float) -> dict[bytes, Vector]:
@@ -238,7 +237,7 @@ class Embeddings:
                         batch.task.cancel()
         return vectors
 
-    async def _buy(self, batch: Batch, route: Route, store: _Storing, order: _Order) -> None:
+    async def _buy(self, batch: Batch, route: Route, order: _Order) -> None:
         caller = order.asker.caller
         journey = BatchJourney(
             batch=batch, asker=order.asker, providers=self._providers, clock=self._clock
@@ -289,20 +288,20 @@ class Embeddings:
                 cost_nanousd=batch.cost_nanousd,
             )
             batch.done.set_result(None)
-            await self._keep(batch, store)
+            await self._keep(batch, self._resolver.tenant(caller))
         finally:
             self._forget(batch)
 
-    async def _keep(self, batch: Batch, store: _Storing) -> None:
+    async def _keep(self, batch: Batch, scope: str) -> None:
         """Store a batch, one at a time: the store's queue could not take thousands at once."""
-        if store.ttl_s <= 0:
+        if batch.ttl_s <= 0:
             return
         async with self._storing:
             for key, vector in batch.vectors.items():
                 payload = vector.encode()
-                self._store.put(key, payload, scope=store.scope, ttl_s=store.ttl_s)
+                self._store.put(key, payload, scope=scope, ttl_s=batch.ttl_s)
                 if self._second_tier is not None:
-                    self._second_tier.put(key, payload, ttl_s=store.ttl_s)
+                    self._second_tier.put(key, payload, ttl_s=batch.ttl_s)
             await self._store.flush()
 
     def _forget(self, batch: Batch) -> None:
@@ -318,12 +317,6 @@ class _Order:
     asker: Asker
     payer: Payer
     request_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Storing:
-    scope: str
-    ttl_s: float
 
 
 def _accept(batch: Batch, embedded: Embedded) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.faults.rig import Rig, serving
+from tests.contract import answers
+from tests.integration.faults.rig import DIMENSION, Rig, held, serving
 
 MIB = 1 << 20
 
@@ -77,3 +78,17 @@ def test_a_client_that_leaves_in_the_middle_of_many_texts_ends_their_buying(
             client.send("embed", texts=[f"left alone {number}" for number in range(5_000)])
             rig.wait_until_asked("left alone")
         assert rig.daemon.result("embed", texts=["one"])["dimension"] == 8
+
+
+def test_texts_opened_read_only_are_stored_for_who_joins_and_lets_them_be(tmp_path: Path) -> None:
+    with serving(tmp_path) as rig, rig.client() as client:
+        vectors = answers.openai_embeddings([[1.0] * DIMENSION], model="test-embed")
+        rig.answers["joined text"] = held("gate", vectors)
+        client.send("embed", texts=["joined text"], cache="read_only", as_id="opens")
+        rig.wait_until_asked("joined text")
+        client.send("embed", texts=["joined text"], as_id="joins")
+        client.result("ping")  # read in order: the second has joined by now
+        rig.provider.open("gate")
+        assert {client.line()["id"] for _ in range(2)} == {"opens", "joins"}
+        assert client.result("embed", texts=["joined text"], cache="only")["cached"] == 1
+        assert rig.asked("joined text") == 1

@@ -36,8 +36,16 @@ def test_an_empty_input_is_all_done() -> None:
 
 def test_the_summary_says_what_this_run_did() -> None:
     progress = Progress(3, 1, 0.0)
-    progress.add_reply({"cached": True, "cost_nanousd": None})
+    progress.add_reply({"cached": True, "cost_nanousd": 0})
     progress.add_failure()
     assert progress.summary(65.0) == (
         "2 rows asked · 1 were there already · cached 100% · $0 · 1 failed · 1:05"
     )
+
+
+def test_what_nobody_knows_the_price_of_is_not_counted_as_free() -> None:
+    progress = Progress(3, 0, 0.0)
+    progress.add_reply({"cost_nanousd": None})
+    assert "1 of unknown price" in progress.line(1.0)
+    progress.add_reply({"cost_nanousd": 2_000_000_000})
+    assert "$2.00 + 1 of unknown price" in progress.line(1.0)
