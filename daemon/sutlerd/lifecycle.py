@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sutlerd import __version__
@@ -20,6 +21,7 @@ from sutlerd.app import App, build
 from sutlerd.config.loader import Loaded
 from sutlerd.config.schema import Config
 from sutlerd.domain.errors import ShuttingDown
+from sutlerd.http_side import HttpSide
 from sutlerd.providers.trust import tell_of_trust
 from sutlerd.reload import Reloading, access_of
 from sutlerd.server.doorkeeper import Doorkeeper
@@ -37,6 +39,7 @@ from sutlerd.system.lock import FileLock, lock_folder
 from sutlerd.system.notify import Notifier, watchdog_interval_s
 from sutlerd.system.socket_path import closed_folder_warning
 from sutlerd.system.stall import Stall, StallWatcher
+from sutlerd.system.tokens import TokenBook
 from sutlerd.telemetry.logs import Log
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -92,6 +95,7 @@ async def live(
         )
         front = _front(doorkeeper, config, places, host, log)
         stack.enter_context(front)
+        http = stack.enter_context(_http_side(app, doorkeeper, places, front.path, host, log))
         _start_watching(app, front, places, notifier, host, log)
         serving = f"serving on {front.path}"
         reloading = Reloading(
@@ -109,17 +113,18 @@ async def live(
             app.hub.services.control = reloading.control(lambda: signals.put_nowait(signal.SIGTERM))
             garbage.settle()
             notifier.ready(serving)
-            _log_ready(front, places, clock.monotonic_s() - started_s, log)
+            _log_ready(front, http, places, clock.monotonic_s() - started_s, log)
             await signals.get()
             notifier.stopping("finishing calls under way")
-            return await _drain(app, front, signals, app.config.daemon.drain_s, log)
+            return await _drain(app, (front, http), signals, app.config.daemon.drain_s, log)
 
 
-def _log_ready(front: Front, places: _Places, took_s: float, log: Log) -> None:
+def _log_ready(front: Front, http: HttpSide, places: _Places, took_s: float, log: Log) -> None:
     log.event(
         "info",
         "ready",
         socket=front.path,
+        http=" ".join(http.places),
         version=__version__,
         pid=os.getpid(),
         state=str(places.state.path),
@@ -186,14 +191,33 @@ def _cache_place(config: Config, host: Host) -> Place | None:
     return cache_folder(config.daemon.cache_dir, host)
 
 
+def _http_side(
+    app: App, doorkeeper: Doorkeeper, places: _Places, main_path: str, host: Host, log: Log
+) -> HttpSide:
+    tokens = TokenBook(places.state.path, lambda: doorkeeper.access)
+    tokens.load()
+    app.hub.services.tokens = tokens
+    return HttpSide(
+        app,
+        main_path=Path(main_path),
+        socket_access=_socket_access(app.config),
+        access=lambda: doorkeeper.access,
+        tokens=tokens,
+        uid=host.uid,
+        log=log,
+    )
+
+
+def _socket_access(config: Config) -> SocketAccess:
+    daemon = config.daemon
+    return SocketAccess(mode=daemon.socket_mode_bits, gid=socket_gid(daemon.socket_group))
+
+
 def _front(doorkeeper: Doorkeeper, config: Config, places: _Places, host: Host, log: Log) -> Front:
     return Front(
         path=places.socket.path if places.socket is not None else None,
         inherited=places.inherited,
-        access=SocketAccess(
-            mode=config.daemon.socket_mode_bits,
-            gid=socket_gid(config.daemon.socket_group),
-        ),
+        access=_socket_access(config),
         uid=host.uid,
         doorkeeper=doorkeeper,
         log=log,
@@ -201,12 +225,17 @@ def _front(doorkeeper: Doorkeeper, config: Config, places: _Places, host: Host, 
 
 
 async def _drain(
-    app: App, front: Front, signals: asyncio.Queue[int], drain_s: float, log: Log
+    app: App,
+    fronts: Sequence[Front | HttpSide],
+    signals: asyncio.Queue[int],
+    drain_s: float,
+    log: Log,
 ) -> Exit:
     """Let what is under way finish, within the limit or until told again to stop."""
     hub = app.hub
     hub.draining = True
-    front.stop_accepting()
+    for front in fronts:
+        front.stop_accepting()
     app.attempts.drain()
     log.event("info", "draining", calls=hub.calls_open, connections=len(hub.connections))
     again = asyncio.ensure_future(signals.get())

@@ -41,7 +41,6 @@ IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType(
         "llm.schema_repairs": _pending("an answer that misses its schema is not asked for again"),
         "llm.monitoring.prometheus": _pending("no metrics are served"),
         "llm.monitoring.tracing": _pending("no traces are sent"),
-        "http": _pending("there is no HTTP side"),
     }
 )
 

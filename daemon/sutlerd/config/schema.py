@@ -21,9 +21,9 @@ from sutlerd.config.types import (
     AsList,
     Bytes,
     Count,
+    Loopback,
     Seconds,
     SocketMode,
-    Text,
 )
 
 __all__ = [
@@ -113,9 +113,9 @@ class PromptsConfig(Group):
 class HttpConfig(Group):
     """``listen`` is a loopback ``host:port``; the Unix socket is there whenever HTTP is."""
 
-    enabled: bool = False
+    enabled: bool = True
     socket: AbsolutePath | None = None
-    listen: Text | None = None
+    listen: Loopback | None = None
     max_body_bytes: Bytes = 16 * MIB
 
 

@@ -103,11 +103,29 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def host_and_port(text: str) -> tuple[str, int]:
+    """Split ``host:port``, an IPv6 host in brackets. Raises ``ValueError``."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        raise ValueError("must be host:port, e.g. 127.0.0.1:8788")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _loopback(text: str) -> str:
+    host, _ = host_and_port(text)
+    if host not in ("127.0.0.1", "::1"):
+        raise ValueError(
+            "must be on loopback, 127.0.0.1 or [::1]: what comes from elsewhere is not encrypted"
+        )
+    return text
+
+
 _AsText = PlainSerializer(str, return_type=str, when_used="json")
 
 Usd = Annotated[Decimal, PlainValidator(_usd), _AsText]
 Share = Annotated[Fraction, PlainValidator(_share), _AsText]
 Zone = Annotated[str, AfterValidator(_zone)]
+Loopback = Annotated[str, AfterValidator(_loopback)]
 SocketMode = Annotated[str, AfterValidator(_mode)]
 AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]

@@ -22,10 +22,10 @@ from sutlerd.server.framing import LineTooLong
 from sutlerd.server.hub import Hub
 from sutlerd.server.inbox import Inbox
 from sutlerd.server.pending import Pending
-from sutlerd.server.progress import Progress
 from sutlerd.server.replies import error_line
 from sutlerd.server.requests import BadRequest, Request, RequestId, decode
 from sutlerd.system.peers import Presence, presence
+from sutlerd.system.progress import Progress
 
 
 class State(Enum):

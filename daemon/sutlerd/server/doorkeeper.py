@@ -58,6 +58,11 @@ class Doorkeeper:
             self._hub.joined(connection)
             self._spawn(self._connect(connection, sock), "connect")
 
+    @property
+    def access(self) -> Access:
+        """Give the policy that holds now."""
+        return self._access
+
     def go_by(self, access: Access) -> None:
         """Admit by another policy from now on, those who are connected included."""
         self._access = access

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from sutlerd.domain.ports import EventLog
-from sutlerd.server.doorkeeper import Doorkeeper
 from sutlerd.system.accepting import Acceptor
 from sutlerd.system.exits import CannotStart
 from sutlerd.system.listening import Listener, SocketAccess, listen, listen_again
 
 CHECK_INTERVAL_S = 5.0
+
+
+class Doorkeeper(Protocol):
+    """Takes a socket that was just accepted, and owns it."""
+
+    def admit(self, sock: socket.socket) -> None: ...
+
+    def refuse(self, sock: socket.socket) -> None: ...
 
 
 class Front:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sized
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sutlerd.config.schema import LimitsConfig
 from sutlerd.domain.caller import Caller
@@ -23,7 +23,6 @@ from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.serve import Pipeline
 
 if TYPE_CHECKING:
-    from sutlerd.server.connection import Connection
     from sutlerd.server.services import Services
 
 #: A uid that comes when all ordinary places are taken gets a few of the reserved ones.
@@ -66,6 +65,37 @@ class Serving:
     hit_path: HitPath
     services: Services
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+
+class Connection(Protocol):
+    """What is known here of a client, whatever protocol it speaks."""
+
+    scope: str
+
+    caller: Caller
+
+    @property
+    def pending(self) -> Sized: ...
+
+    @property
+    def buffered_bytes(self) -> int: ...
+
+    @property
+    def wants_polling(self) -> bool: ...
+
+    def measure(self) -> int: ...
+
+    def make_room(self, error: CallError) -> None: ...
+
+    def stalled_for_s(self, passed_s: float) -> float: ...
+
+    def descriptor(self) -> int: ...
+
+    def cut(self, why: str) -> None: ...
+
+    def gone(self) -> None: ...
+
+    def close(self, error: CallError | None = None) -> None: ...
 
 
 class Hub:
@@ -117,6 +147,10 @@ class Hub:
     @property
     def calls_open(self) -> int:
         return self._calls
+
+    def users_calling(self, uid: int) -> int:
+        """Count the users with calls under way, ``uid`` among them in any case."""
+        return len(self._calls_by_uid.keys() | {uid})
 
     def has_place_for(self, uid: int) -> bool:
         """Say whether one more connection of this uid may be served.

@@ -6,6 +6,7 @@ the result, or an awaitable of it where it takes time.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 from sutler.wire import PROTOCOL_VERSION
 from sutlerd.domain.caller import Caller
-from sutlerd.domain.errors import AccessDenied, Overloaded
+from sutlerd.domain.errors import AccessDenied, InvalidParams, Overloaded
 from sutlerd.pipeline.params import (
     CountTokensParams,
     EmbedParams,
@@ -25,6 +26,7 @@ from sutlerd.pipeline.params import (
 from sutlerd.pipeline.resolve import read_labels
 from sutlerd.server import prompts
 from sutlerd.server.services import Control, Services
+from sutlerd.system.access import uid_of
 
 #: Served by the pipeline, not by a function here.
 REPLY_METHODS = frozenset({"complete", "chat", "prompts.run"})
@@ -63,6 +65,12 @@ class CheckParams(NoParams):
     """``names`` of providers; all that are configured where it is left out."""
 
     names: Annotated[list[StrictStr], Field(max_length=256)] | None = None
+
+
+class TokenParams(NoParams):
+    """``user``, a name or a uid, is whom the token stands for; who asks, if it is left out."""
+
+    user: Annotated[StrictStr, Field(min_length=1, max_length=64)] | StrictInt | None = None
 
 
 class CacheParams(NoParams):
@@ -143,6 +151,20 @@ async def providers_check(
     return await services.checking.check(params.names)
 
 
+async def token_create(services: Services, session: Session, params: TokenParams) -> dict[str, Any]:
+    uid = _token_uid(session, params)
+    token = services.tokens.make(uid)
+    await asyncio.to_thread(services.tokens.save)
+    return {"token": token, "uid": uid}
+
+
+async def token_revoke(services: Services, session: Session, params: TokenParams) -> dict[str, Any]:
+    uid = _token_uid(session, params)
+    revoked = services.tokens.revoke(uid)
+    await asyncio.to_thread(services.tokens.save)
+    return {"revoked": revoked, "uid": uid}
+
+
 async def count_tokens(
     services: Services, session: Session, params: CountTokensParams
 ) -> dict[str, Any]:
@@ -162,6 +184,15 @@ def _control(services: Services) -> Control:
     if services.control is None:
         raise Overloaded("the daemon is still starting", retry_after_s=1.0)
     return services.control
+
+
+def _token_uid(session: Session, params: TokenParams) -> int:
+    if params.user is None:
+        return session.caller.uid
+    try:
+        return uid_of(params.user)
+    except KeyError:
+        raise InvalidParams(f"params.user: nobody is called {str(params.user)[:100]!r}") from None
 
 
 def _cache_scope(session: Session, params: CacheParams) -> str | None:
@@ -191,4 +222,6 @@ METHODS: dict[str, Method] = {
     "prompts.render": Method(params=RenderParams, run=prompts.render),
     "prompts.check": Method(params=prompts.CheckPromptsParams, run=prompts.check),
     "count_tokens": Method(params=CountTokensParams, run=count_tokens, costs=True),
+    "token.create": Method(params=TokenParams, run=token_create, operators_only=True),
+    "token.revoke": Method(params=TokenParams, run=token_revoke, operators_only=True),
 }

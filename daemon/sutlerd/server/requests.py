@@ -7,7 +7,7 @@ from typing import Any
 from sutler.wire import MAX_ID_BYTES, MAX_ID_INT, MIN_ID_INT
 from sutlerd.domain.errors import InvalidRequest
 from sutlerd.domain.record import record
-from sutlerd.server import strict
+from sutlerd.system import strict
 
 RequestId = int | str | None
 _MEMBERS = frozenset({"jsonrpc", "id", "method", "params"})

@@ -24,6 +24,7 @@ from sutlerd.prompts.library import PromptLibrary
 from sutlerd.providers.contract import Provider
 from sutlerd.system.stall import StallWatcher
 from sutlerd.system.tasks import Tasks
+from sutlerd.system.tokens import TokenBook
 
 if TYPE_CHECKING:
     from sutlerd.server.hub import Hub
@@ -47,12 +48,14 @@ class Control:
 
 class Services:
     """``off`` tells why a configured provider is not in service; ``default_route`` is shown
-    by ``models``. ``hub`` is set by the hub that serves by this, ``stalls`` and ``control`` by
-    who starts the daemon. Made anew by every reload; what lasts is taken over by ``inherit``."""
+    by ``models``. ``hub`` is set by the hub that serves by this, ``stalls``, ``tokens`` and
+    ``control`` by who starts the daemon. Made anew by every reload; what lasts is taken
+    over by ``inherit``."""
 
     hub: Hub
     stalls: StallWatcher | None = None
     control: Control | None = None
+    tokens: TokenBook
 
     def __init__(
         self,
@@ -98,6 +101,7 @@ class Services:
         """Go on where the services of the configuration before this one end."""
         self.stalls = older.stalls
         self.control = older.control
+        self.tokens = older.tokens
         self._started_s = older._started_s
 
     async def list_models(self) -> list[dict[str, Any]]:
@@ -151,6 +155,19 @@ class Services:
         """Tell who waits for what and since when; operators see everyone."""
         rows = self._gate.who_waits()
         return rows if caller.may_operate else [row for row in rows if row["uid"] == caller.uid]
+
+    def shares(self, caller: Caller) -> dict[str, dict[str, tuple[float, float, float]]]:
+        """Give ``{boundary: {bucket: (limit, remaining, reset_s)}}``, this caller's part of each.
+
+        A quota is shared fairly between the users who have calls under way, this one included.
+        """
+        users = max(1, self.hub.users_calling(caller.uid))
+        shares: dict[str, dict[str, tuple[float, float, float]]] = {}
+        for level in self._gate.levels():
+            shares[level["boundary"]] = {
+                name: _share(bucket, users) for name, bucket in level["buckets"].items()
+            }
+        return shares
 
     def _queue_by_lane(self) -> dict[str, dict[str, float]]:
         lanes: dict[str, dict[str, float]] = {}
@@ -220,3 +237,13 @@ class Services:
             row["connections"] += 1
             row["calls_open"] += len(connection.pending)
         return list(shown.values())
+
+
+def _share(bucket: dict[str, float], users: int) -> tuple[float, float, float]:
+    per_s = bucket["per_minute"] / 60
+    missing = bucket["capacity"] - bucket["level"]
+    return (
+        bucket["capacity"] / users,
+        max(0.0, bucket["level"]) / users,
+        missing / per_s if per_s > 0 else 0.0,
+    )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sutlerd.domain.errors import ParseError
-from sutlerd.server import strict
+from sutlerd.system import strict
 
 _MANY = strict.MAX_MARKS + 1
 _LONG = 4 << 20

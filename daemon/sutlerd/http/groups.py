@@ -1,0 +1,12 @@
+"""All groups of routes: one function each, given what it needs, in one list."""
+
+from __future__ import annotations
+
+from sutlerd.http.door import Door
+from sutlerd.http.house import House
+from sutlerd.http.probes import probes
+
+
+def all_doors(house: House) -> list[Door]:
+    """Give every route of the site."""
+    return [*probes(house)]

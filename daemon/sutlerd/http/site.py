@@ -1,0 +1,286 @@
+"""The HTTP library's part: from its requests to ``Ask``, from ``Page`` and ``Stream`` to bytes.
+
+Loaded when the first client comes. Everything is checked in the order in which it costs:
+head, who asks, route, length, body. What a route answers is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from sutlerd.domain.caller import Caller
+from sutlerd.domain.errors import CallError, InternalError, ShuttingDown
+from sutlerd.http.client import Client, Inner
+from sutlerd.http.door import Ask, Door, Manners, Page, Refusal, Stream
+from sutlerd.http.entry import bearer, judge
+from sutlerd.http.house import House
+from sutlerd.http.plain import PLAIN
+from sutlerd.system import strict
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+#: An idle connection is closed after this time, and one that is slow with its headers.
+KEEP_ALIVE_S = 75.0
+#: How long a request's body may bring nothing.
+BODY_SILENCE_S = 30.0
+_WITH_BODY = ("POST", "PUT", "PATCH")
+_LEFTOVER_S = 0.2
+#: A browser is to take nothing here for what it is not, and to show it in no other's frame.
+_ALWAYS = {"Server": "sutlerd", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
+
+
+class Tokens(Protocol):
+    def caller_of(self, token: str) -> Caller | None:
+        """Give whose token this is; ``None`` for nobody's, or for who may not call."""
+
+
+class Site:
+    """The routes and the way to them. ``doors`` are all routes of all groups."""
+
+    def __init__(
+        self, house: House, *, doors: Sequence[Door], tokens: Tokens, max_body_bytes: int
+    ) -> None:
+        self._house = house
+        self._tokens = tokens
+        self._max_body_bytes = max_body_bytes
+        self._doors: dict[str, dict[str, Door]] = {}
+        for door in doors:
+            self._doors.setdefault(door.path, {})[door.method] = door
+        self._clients: dict[Any, Client] = {}
+        self._server: Any = None
+
+    async def load(self) -> None:
+        """Import the HTTP library, off the loop's way."""
+        if self._server is None:
+            web = await asyncio.to_thread(_load)
+            self._server = web.Server(
+                self._handle,
+                handler_cancellation=True,
+                access_log=None,
+                logger=_quiet_logger(),
+                keepalive_timeout=KEEP_ALIVE_S,
+                lingering_time=_LEFTOVER_S,
+                auto_decompress=False,
+            )
+
+    def inner(self, client: Client) -> Inner:
+        """Make the library's protocol for a client."""
+        protocol = self._server()
+        self._clients[protocol] = client
+        return cast(Inner, protocol)
+
+    def left(self, protocol: Any) -> None:
+        self._clients.pop(protocol, None)
+
+    # -- one request
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        client = self._clients[request.protocol]
+        client.serving = True
+        door, rest = self._find(request)
+        manners = (door.manners if door is not None else None) or PLAIN
+        try:
+            found = self._admit(request, client, door)
+            if isinstance(found, Refusal):
+                return await self._send(request, client, manners.refusal(found))
+            assert door is not None
+            return await self._serve(request, client, found, door, rest, manners)
+        finally:
+            client.serving = False
+            client.holds_body(0)
+
+    def _find(self, request: web.BaseRequest) -> tuple[Door | None, str]:
+        """Give the door of this path, and what follows its path; of this method if it has it."""
+        path = request.path
+        methods, rest = self._doors.get(path), ""
+        if methods is None:
+            long = [each for each in self._doors if each[-1] == "/" and path.startswith(each)]
+            if long:
+                best = max(long, key=len)
+                methods, rest = self._doors[best], path[len(best) :]
+                if best == "/" or not rest:
+                    methods = None
+        if methods is None:
+            return None, ""
+        method = "GET" if request.method == "HEAD" else request.method
+        return methods.get(method) or next(iter(methods.values())), rest
+
+    def _admit(
+        self, request: web.BaseRequest, client: Client, door: Door | None
+    ) -> Caller | Refusal:
+        """Judge a request by its head; nothing of its body has been looked at."""
+        headers = request.headers
+        refusal = judge(
+            request.method, headers, headers.getall("Host", []), over_tcp=client.over_tcp
+        )
+        if refusal is not None:
+            return refusal
+        caller: Caller | None = client.caller
+        if client.over_tcp and not (door is not None and door.is_open):
+            token = bearer(headers)
+            caller = self._tokens.caller_of(token) if token else None
+            if caller is None:
+                self._house.log.event("warning", "refused", why="no good token over HTTP")
+                return Refusal(
+                    status=401,
+                    kind="unauthorised",
+                    message="a token of this daemon is needed: `sutler token` makes one",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+            caller = client.same_caller(caller)
+        assert caller is not None
+        if door is None:
+            return Refusal(status=404, kind="not_found", message="there is nothing at this path")
+        if request.method != door.method and (request.method, door.method) != ("HEAD", "GET"):
+            allowed = ", ".join(sorted(self._doors[door.path]))
+            return Refusal(
+                status=405,
+                kind="method",
+                message=f"this path takes {allowed}",
+                headers={"Allow": allowed},
+            )
+        if (request.content_length or 0) > self._max_body_bytes:
+            return self._too_large()
+        return caller
+
+    async def _serve(
+        self,
+        request: web.BaseRequest,
+        client: Client,
+        caller: Caller,
+        door: Door,
+        rest: str,
+        manners: Manners,
+    ) -> web.StreamResponse:
+        answer: Page | Stream
+        try:
+            body = b""
+            if request.method in _WITH_BODY:
+                read = await self._body(request, client)
+                if isinstance(read, Refusal):
+                    return await self._send(request, client, manners.refusal(read))
+                body = read
+            ask = Ask(
+                path=request.path,
+                rest=rest,
+                query=request.query,
+                headers=request.headers,
+                caller=caller,
+                client=client,
+                json=strict.loads(body) if request.method in _WITH_BODY else None,
+                body_bytes=len(body),
+            )
+            client.holds_body(0)
+            answer = await door.run(ask)
+        except CallError as error:
+            self._house.tally.failed(error.type)
+            answer = manners.error(error, None)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 -- one request's bug is not everybody's
+            answer = manners.error(self._bug(request, caller, error), None)
+        return await self._send(request, client, answer)
+
+    def _bug(self, request: web.BaseRequest, caller: Caller, error: Exception) -> CallError:
+        self._house.log.event(
+            "error",
+            "request_failed",
+            uid=caller.uid,
+            method=f"{request.method} {request.path}"[:100],
+            traceback="".join(traceback.format_exception(error)),
+        )
+        told = InternalError(f"{type(error).__name__}: see the daemon's log")
+        self._house.tally.failed(told.type)
+        return told
+
+    async def _body(self, request: web.BaseRequest, client: Client) -> bytes | Refusal:
+        """Read what was sent, never more than the limit, never waiting for ever."""
+        waits = request.headers.get("Expect", "").lower() == "100-continue"
+        if waits and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        parts: list[bytes] = []
+        size_bytes = 0
+        while not request.content.at_eof():
+            try:
+                async with asyncio.timeout(BODY_SILENCE_S):
+                    part = await request.content.readany()
+            except TimeoutError:
+                return Refusal(status=408, kind="timeout", message="the body did not come")
+            parts.append(part)
+            size_bytes += len(part)
+            if size_bytes > self._max_body_bytes:
+                return self._too_large()
+            client.holds_body(size_bytes)
+        return b"".join(parts)
+
+    def _too_large(self) -> Refusal:
+        return Refusal(
+            status=413,
+            kind="too_large",
+            message=f"a body may have {self._max_body_bytes} bytes at most",
+        )
+
+    # -- answers
+
+    async def _send(
+        self, request: web.BaseRequest, client: Client, answer: Page | Stream
+    ) -> web.StreamResponse:
+        from aiohttp import web
+
+        if isinstance(answer, Page):
+            client.wrote(len(answer.body))
+            page = web.Response(
+                body=answer.body,
+                status=answer.status,
+                headers={**answer.headers, "Content-Type": answer.content_type, **_ALWAYS},
+            )
+            if self._house.draining or answer.status in (400, 408, 413):
+                page.force_close()
+            return page
+        events = web.StreamResponse(
+            headers={
+                **answer.headers,
+                "Content-Type": "text/event-stream; charset=utf-8",
+                "Cache-Control": "no-cache",
+                **_ALWAYS,
+            }
+        )
+        try:
+            await events.prepare(request)
+            async for piece in answer.pieces:
+                client.wrote(len(piece))
+                await events.write(piece)
+            await events.write_eof()
+        finally:
+            await _ended(answer.pieces)
+        return events
+
+
+async def _ended(pieces: Any) -> None:
+    """Have a generator that was left in its middle clean up now, not at some later time."""
+    close: Callable[[], Any] | None = getattr(pieces, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def stopping() -> ShuttingDown:
+    return ShuttingDown("the daemon is stopping: reconnect and ask again")
+
+
+def _load() -> Any:
+    from aiohttp import web
+
+    return web
+
+
+def _quiet_logger() -> logging.Logger:
+    """A logger that says nothing: what went wrong is told by our own log, without headers."""
+    logger = logging.getLogger("sutlerd.http.library")
+    logger.propagate = False
+    logger.disabled = True
+    return logger
