@@ -12,11 +12,15 @@ import socket
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from sutlerd.domain.call import Labels
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CallError, Cancelled
 from sutlerd.http.house import House
+from sutlerd.ledger.rows import payer_of
 from sutlerd.system.peers import Presence, presence
 from sutlerd.system.progress import Progress
+
+_NO_LABELS = Labels()
 
 
 class Inner(Protocol):
@@ -47,7 +51,6 @@ class Client(asyncio.Protocol):
     def __init__(self, house: House, caller: Caller, *, over_tcp: bool) -> None:
         self.house = house
         self.caller = caller
-        self.scope = house.resolver.tenant(caller)
         self.over_tcp = over_tcp
         self.pending: dict[Open, None] = {}
         self.buffered_bytes = 0
@@ -55,6 +58,7 @@ class Client(asyncio.Protocol):
         self.written_bytes = 0
         self.serving = False
         self._callers: dict[int, Caller] = {}
+        self._hit_places: dict[int, str] = {}
         self._transport: asyncio.Transport | None = None
         self._inner: Inner | None = None
         self._make: Callable[[Client], Inner] | None = None
@@ -115,6 +119,19 @@ class Client(asyncio.Protocol):
         if known != caller or known is None:
             known = self._callers[caller.uid] = caller
         return known
+
+    def share(self, scope: str) -> None:
+        """Share answers with another scope from now on: who asks is looked up anew."""
+        self._hit_places.clear()
+
+    def hit_place(self, caller: Caller) -> str:
+        """Give the place in the memo of hits of requests by this caller."""
+        place = self._hit_places.get(caller.uid)
+        if place is None:
+            scope = self.house.resolver.tenant(caller)
+            place = repr((scope, payer_of(caller, _NO_LABELS)))
+            self._hit_places[caller.uid] = place
+        return place
 
     def holds_body(self, size_bytes: int) -> None:
         """Account for a request's body that is held; 0 when it is not any more."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from sutlerd.config.schema import LimitsConfig
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.counting import Counting
 from sutlerd.pipeline.embedding import Embeddings
 from sutlerd.pipeline.hits import HitPath
@@ -46,6 +47,9 @@ class House(Protocol):
     """The hub, as far as it is used here. See ``server.hub``."""
 
     draining: bool
+
+    @property
+    def accounting(self) -> Accounting: ...
 
     @property
     def pipeline(self) -> Pipeline: ...

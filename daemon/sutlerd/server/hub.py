@@ -70,8 +70,6 @@ class Serving:
 class Connection(Protocol):
     """What is known here of a client, whatever protocol it speaks."""
 
-    scope: str
-
     caller: Caller
 
     @property
@@ -82,6 +80,8 @@ class Connection(Protocol):
 
     @property
     def wants_polling(self) -> bool: ...
+
+    def share(self, scope: str) -> None: ...
 
     def measure(self) -> int: ...
 
