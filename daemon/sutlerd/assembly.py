@@ -19,6 +19,7 @@ from sutlerd.generation import Generation, Generations
 from sutlerd.ledger.price_list import read_published
 from sutlerd.ledger.prices import PriceTable, Seller
 from sutlerd.ledger.tariff import Rates, fixed
+from sutlerd.pipeline.account_views import AccountViews
 from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.checking import Checking
@@ -204,6 +205,9 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         counting=counting,
         checking=checking,
         costs=ground.costs,
+        account_views=AccountViews(
+            accounting=lasting.accounting, archive=None, clock=lasting.clock
+        ),
         gate=lasting.turnstile.gate,
         tasks=lasting.tasks,
         clock=lasting.clock,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import orjson
@@ -33,44 +33,53 @@ class AccountLimits:
 
 
 class _Day:
-    __slots__ = ("accounts", "by_uid", "changed")
+    __slots__ = ("accounts", "by_uid")
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self.accounts = dict(entries)
-        self.by_uid = Counter(key.uid for key in self.accounts)
-        self.changed: dict[AccountKey, None] = {}
+    def __init__(self) -> None:
+        self.accounts: dict[AccountKey, Sums] = {}
+        self.by_uid: Counter[int] = Counter()
+
+    def open(self, key: AccountKey) -> Sums:
+        sums = self.accounts[key] = Sums()
+        self.by_uid[key.uid] += 1
+        return sums
 
 
 class Accounts:
-    """The accounts of the days that are open; mutable, one per daemon.
+    """The accounts of the newest days; mutable, one per daemon."""
 
-    ``read_day`` gives what is stored of a day; it is asked once, before the day's first entry.
-    """
-
-    def __init__(
-        self,
-        *,
-        read_day: Callable[[str], Iterable[Entry]] = lambda day: (),
-        limits: AccountLimits | None = None,
-    ) -> None:
-        self._read_day = read_day
+    def __init__(self, *, limits: AccountLimits | None = None) -> None:
         self._limits = limits or AccountLimits()
         self._days: dict[str, _Day] = {}
+        self._closed_before = ""
 
-    def add(self, row: UsageRow) -> None:
-        """Enter a row in the account that it belongs to."""
-        day = self._day(row.day)
+    def add(self, row: UsageRow) -> AccountKey:
+        """Enter a row; give the account that it was entered in.
+
+        What belongs to a day that is closed is not kept here: it has to be stored.
+        """
+        if row.day < self._closed_before:
+            return key_of(row)
+        day = self._days.get(row.day)
+        if day is None:
+            day = self._days[row.day] = _Day()
         key = self._place(day, key_of(row))
         sums = day.accounts.get(key)
         if sums is None:
-            sums = day.accounts[key] = Sums()
-            day.by_uid[key.uid] += 1
+            sums = day.open(key)
         sums.add_row(row)
-        day.changed[key] = None
+        return key
+
+    def load(self, entries: Iterable[Entry]) -> None:
+        """Take up what was stored before."""
+        for key, sums in entries:
+            day = self._days.setdefault(key.day, _Day())
+            (day.accounts.get(key) or day.open(key)).add(sums)
 
     @property
-    def open_days(self) -> list[str]:
-        return sorted(self._days)
+    def open_since(self) -> str:
+        """The day from which on everything is in memory; empty for all days."""
+        return self._closed_before
 
     @property
     def count(self) -> int:
@@ -83,29 +92,11 @@ class Accounts:
             if since <= name <= until:
                 yield from day.accounts.items()
 
-    def changed(self) -> list[Entry]:
-        """Give the accounts that were changed since they were last taken, in their whole."""
-        taken = [(key, day.accounts[key]) for day in self._days.values() for key in day.changed]
-        for day in self._days.values():
-            day.changed.clear()
-        return taken
-
-    def not_stored(self, keys: Iterable[AccountKey]) -> None:
-        """Take note that what was taken could not be stored."""
-        for key in keys:
-            self._day(key.day).changed[key] = None
-
     def close_days(self, *, before: str) -> None:
-        """Let go of days before this one whose accounts have all been taken."""
-        for name in [name for name in self._days if name < before]:
-            if not self._days[name].changed:
-                del self._days[name]
-
-    def _day(self, name: str) -> _Day:
-        day = self._days.get(name)
-        if day is None:
-            day = self._days[name] = _Day(self._read_day(name))
-        return day
+        """Keep days before this one no longer in memory, and take up none of them."""
+        self._closed_before = max(self._closed_before, before)
+        for name in [name for name in self._days if name < self._closed_before]:
+            del self._days[name]
 
     def _place(self, day: _Day, key: AccountKey) -> AccountKey:
         """Give the account for a key: its own, or as much of its own as there is room for."""
@@ -119,6 +110,34 @@ class Accounts:
             if key in day.accounts or held < limits.per_uid:
                 return key
         return AccountKey(key.day, key.uid, OTHER, OTHER, OTHER, OTHER, OTHER)
+
+
+class Unstored:
+    """What was entered and is not on the disk yet, by account: to be added to what is there."""
+
+    def __init__(self) -> None:
+        self._sums: dict[AccountKey, Sums] = {}
+
+    def __len__(self) -> int:
+        return len(self._sums)
+
+    def note(self, key: AccountKey, row: UsageRow) -> None:
+        sums = self._sums.get(key)
+        if sums is None:
+            sums = self._sums[key] = Sums()
+        sums.add_row(row)
+
+    def take(self) -> dict[AccountKey, Sums]:
+        taken, self._sums = self._sums, {}
+        return taken
+
+    def give_back(self, taken: dict[AccountKey, Sums]) -> None:
+        """Take note that what was taken could not be stored."""
+        for key, sums in taken.items():
+            if key in self._sums:
+                self._sums[key].add(sums)
+            else:
+                self._sums[key] = sums
 
 
 def stored_key(key: AccountKey) -> bytes:

@@ -30,7 +30,7 @@ class Accounting:
         self.accounts = accounts
         self.hit_tallies = HitTallies()
         self.rows_dropped = 0
-        self._day_of = day_of
+        self.day_of = day_of
         self._clock = clock
         self._rows: list[UsageRow] = []
 
@@ -121,7 +121,7 @@ class Accounting:
             UsageRow(
                 request_id=request_id,
                 unix_s=now_unix_s,
-                day=day or self._day_of(now_unix_s),
+                day=day or self.day_of(now_unix_s),
                 payer=payer,
                 provider=provider,
                 model=model,
@@ -141,7 +141,7 @@ class Accounting:
     def enter_hits(self) -> None:
         """Enter what the way of hits has tallied."""
         now_unix_s = self._clock.unix_s()
-        day = self._day_of(now_unix_s)
+        day = self.day_of(now_unix_s)
         for tally, hits, saved_nanousd in self.hit_tallies.take():
             self.accounts.add(
                 UsageRow(
@@ -182,7 +182,7 @@ class Accounting:
         row = UsageRow(
             request_id=request_id,
             unix_s=now_unix_s,
-            day=self._day_of(now_unix_s),
+            day=self.day_of(now_unix_s),
             payer=payer,
             provider=provider,
             model=model,

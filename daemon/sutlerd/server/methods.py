@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from sutler.wire import PROTOCOL_VERSION
-from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import AccessDenied, InvalidParams, Overloaded
 from sutlerd.pipeline.params import (
     CountTokensParams,
@@ -25,25 +24,13 @@ from sutlerd.pipeline.params import (
 )
 from sutlerd.pipeline.resolve import read_labels
 from sutlerd.server import prompts
+from sutlerd.server.account_methods import ReportParams, UsageParams, report, usage
 from sutlerd.server.services import Control, Services
+from sutlerd.server.session import Session
 from sutlerd.system.access import uid_of
 
 #: Served by the pipeline, not by a function here.
 REPLY_METHODS = frozenset({"complete", "chat", "prompts.run"})
-
-
-class Session(Protocol):
-    """What a method may know of the connection that asks."""
-
-    @property
-    def caller(self) -> Caller: ...
-
-    @property
-    def scope(self) -> str: ...
-
-    labels: dict[str, Any]
-
-    def cancel_request(self, request_id: int | str) -> bool: ...
 
 
 class NoParams(BaseModel):
@@ -212,6 +199,8 @@ METHODS: dict[str, Method] = {
     "queue": Method(params=NoParams, run=queue),
     "cache.stats": Method(params=CacheParams, run=cache_stats),
     "cache.clear": Method(params=CacheParams, run=cache_clear),
+    "usage": Method(params=UsageParams, run=usage),
+    "report": Method(params=ReportParams, run=report),
     "embed": Method(params=EmbedParams, run=embed, costs=True),
     "providers.check": Method(
         params=CheckParams, run=providers_check, costs=True, operators_only=True

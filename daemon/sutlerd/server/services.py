@@ -15,6 +15,7 @@ from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import Overloaded
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
+from sutlerd.pipeline.account_views import AccountViews
 from sutlerd.pipeline.checking import Checking
 from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.counting import Counting
@@ -74,6 +75,7 @@ class Services:
         counting: Counting,
         checking: Checking,
         costs: Costs,
+        account_views: AccountViews,
         gate: Gate,
         tasks: Tasks,
         clock: Clock,
@@ -85,6 +87,7 @@ class Services:
         self.counting = counting
         self.checking = checking
         self.library = library
+        self.account_views = account_views
         self._costs = costs
         self._providers = providers
         self._off = off

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sutlerd.domain.call import Labels
 from sutlerd.domain.caller import Caller
-from sutlerd.ledger.accounts import OTHER, AccountLimits, Accounts, stored_key
+from sutlerd.ledger.accounts import OTHER, AccountLimits, Accounts, Unstored, stored_key
 from sutlerd.ledger.rows import (
     FIGURES,
     MAX_NAME_CHARS,
@@ -82,28 +82,37 @@ def test_every_grouping_adds_up_to_the_same(given_rows: list[UsageRow], wanted: 
     assert {tuple(row[name] for name in by): row["cost_nanousd"] for row in found} == expected
 
 
-@given(st.lists(st.tuples(rows, st.sampled_from(["keep", "store", "fail", "restart"]))))
-def test_what_is_stored_is_what_was_entered(steps: list[tuple[UsageRow, str]]) -> None:
-    disk: dict[bytes, bytes] = {}
+@given(
+    st.lists(st.tuples(rows, st.sampled_from(["wait", "store", "fail", "restart"]))),
+    st.sampled_from(["", *DAYS]),
+)
+def test_what_is_stored_is_what_was_entered_and_a_start_takes_it_up(
+    steps: list[tuple[UsageRow, str]], closed_before: str
+) -> None:
+    disk: dict[AccountKey, Sums] = {}
 
-    def read_day(day: str) -> list[tuple[AccountKey, Sums]]:
-        return [Sums.decode(value) for key, value in disk.items() if key.startswith(day.encode())]
+    def store(taken: dict[AccountKey, Sums]) -> None:
+        for key, sums in taken.items():
+            disk.setdefault(key, Sums()).add(sums)
 
-    accounts = Accounts(read_day=read_day)
-    expected = 0
+    accounts, unstored = Accounts(), Unstored()
+    accounts.close_days(before=closed_before)
     for row, then in steps:
-        accounts.add(row)
-        expected += row.cost_nanousd
-        taken = accounts.changed() if then != "keep" else []
+        unstored.note(accounts.add(row), row)
         if then == "fail":
-            accounts.not_stored(key for key, _ in taken)
-        else:
-            disk.update({stored_key(key): sums.encode(key) for key, sums in taken})
-        accounts.close_days(before=DAYS[-1])
+            unstored.give_back(unstored.take())
+        elif then != "wait":
+            store(unstored.take())
         if then == "restart":
-            accounts = Accounts(read_day=read_day)
-    disk.update({stored_key(key): sums.encode(key) for key, sums in accounts.changed()})
-    assert sum(Sums.decode(value)[1].cost_nanousd for value in disk.values()) == expected
+            accounts = Accounts()
+            accounts.load(Sums.decode(sums.encode(key)) for key, sums in disk.items())
+            accounts.close_days(before=closed_before)
+    store(unstored.take())
+    for name in FIGURES:
+        expected = sum(getattr(row, name) for row, _ in steps)
+        assert sum(getattr(sums, name) for sums in disk.values()) == expected
+        expected = sum(getattr(row, name) for row, _ in steps if row.day >= closed_before)
+        assert whole(accounts)[name] == expected
 
 
 def test_a_uid_that_names_too_much_keeps_its_jobs_and_models_and_takes_nobodys_place() -> None:
