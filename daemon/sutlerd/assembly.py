@@ -33,6 +33,7 @@ from sutlerd.pipeline.idempotency import RequestLog
 from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.route import Router
 from sutlerd.pipeline.serve import Pipeline
+from sutlerd.pipeline.structured import Structured
 from sutlerd.pipeline.turnstile import Turnstile
 from sutlerd.pipeline.under_way import UnderWay
 from sutlerd.prompts.library import PromptLibrary
@@ -146,10 +147,15 @@ def _pipeline(ground: Ground) -> Pipeline:
     lasting = ground.lasting
     return Pipeline(
         resolver=ground.resolver,
-        providers=ground.providers,
-        attempts=ground.attempts,
+        structured=Structured(
+            attempts=ground.attempts,
+            providers=ground.providers,
+            costs=ground.costs,
+            accounting=lasting.accounting,
+            repairs=ground.config.llm.schema_repairs,
+            clock=lasting.clock,
+        ),
         costs=ground.costs,
-        accounting=lasting.accounting,
         store=lasting.store,
         second_tier=lasting.second_tier,
         flights=lasting.flights,

@@ -38,7 +38,6 @@ IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType(
         "llm.retry": _pending("the built-in rules for retries hold"),
         "llm.hedging": _pending("no call is sent twice"),
         "llm.ledger": _pending("no account is kept"),
-        "llm.schema_repairs": _pending("an answer that misses its schema is not asked for again"),
         "llm.monitoring.prometheus": _pending("no metrics are served"),
         "llm.monitoring.tracing": _pending("no traces are sent"),
     }

@@ -151,6 +151,19 @@ class RenderParams(_Shape):
     variables: Values = Field(default_factory=dict)
 
 
+class JsonParams(CompleteParams):
+    """A call for a value takes no functions: it is not answered by a call of one."""
+
+    functions: None = None
+    tools: None = None
+    function_call: None = None
+    tool_choice: None = None
+
+
+class FunctionCallParams(CompleteParams):
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=100_000)]
+
+
 class EmbedParams(_Shape):
     texts: Annotated[list[StrictStr], Field(min_length=1)]
     model: RouteName | None = None

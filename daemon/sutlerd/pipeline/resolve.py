@@ -18,13 +18,28 @@ from sutlerd.domain.errors import InvalidParams
 from sutlerd.domain.record import record
 from sutlerd.pipeline.extra import forbidden_extra
 from sutlerd.pipeline.messages import check_messages
-from sutlerd.pipeline.params import ChatParams, CompleteParams, Options, RunParams, parse
+from sutlerd.pipeline.params import (
+    ChatParams,
+    CompleteParams,
+    FunctionCallParams,
+    JsonParams,
+    Options,
+    RunParams,
+    parse,
+)
 from sutlerd.pipeline.prompting import fill_in, labelled
 from sutlerd.pipeline.route import Router
+from sutlerd.pipeline.schema_shape import schema_problems
 from sutlerd.prompts.library import PromptLibrary
 from sutlerd.providers.contract import BuiltRequest, Provider
 
 _LABELS = ("component", "project", "rank")
+#: What each method that is answered by a reply takes.
+SHAPES: Mapping[str, type[CompleteParams]] = {
+    "complete": CompleteParams,
+    "json": JsonParams,
+    "function_call": FunctionCallParams,
+}
 
 
 @record
@@ -60,7 +75,7 @@ class Resolver:
     def reply_call(
         self, method: str, params: Mapping[str, Any], caller: Caller, *, now_s: float
     ) -> Resolved:
-        """Resolve ``complete``, ``chat`` or ``prompts.run``. Raises ``InvalidParams``."""
+        """Resolve a call of a method that is answered by a reply. Raises ``InvalidParams``."""
         options: CompleteParams | ChatParams | RunParams
         use = None
         if method == "chat":
@@ -70,7 +85,7 @@ class Resolver:
             options, expanded = fill_in(params, self._library.registry, self._llm.aliases)
             raw, use = list(expanded.messages), expanded.use
         else:
-            options = parse(CompleteParams, params)
+            options = parse(SHAPES[method], params)
             raw = _messages_of(options)
         messages, problems = check_messages(raw)
         request = self._chat_request(options, messages, problems)
@@ -84,13 +99,17 @@ class Resolver:
         return Resolved(call=call, built=built, key=self.key(call, routes[0], built))
 
     def key(self, call: Call, route: Route, built: BuiltRequest) -> bytes:
-        """Give the fingerprint under which this route's answer is stored."""
+        """Give the fingerprint under which this route's answer is stored.
+
+        An answer of a shape was checked against more than what its provider is told of it.
+        """
+        shape = _shape(call)
         return fingerprint(
             tenant=self.tenant(call.caller),
-            kind="chat" if call.prompt is None else f"prompt:{call.prompt.hash}",
+            kind=_kind(call, shape),
             provider=route.provider,
             model=built.model,
-            body=built.body,
+            body=built.body if shape is None else {"body": built.body, "shape": shape},
             sample=call.sample,
         )
 
@@ -158,6 +177,7 @@ class Resolver:
     ) -> ChatRequest:
         functions, function_call = _functions(options, problems)
         json_mode, schema = _format(options, problems)
+        json_mode = json_mode or (isinstance(options, JsonParams) and schema is None)
         max_tokens = options.max_tokens
         if options.max_completion_tokens is not None:
             if max_tokens not in (None, options.max_completion_tokens):
@@ -180,6 +200,19 @@ class Resolver:
             schema=schema,
             extra=options.extra,
         )
+
+
+def _kind(call: Call, shape: dict[str, Any] | None) -> str:
+    if call.prompt is not None:
+        return f"prompt:{call.prompt.hash}"
+    return "chat" if shape is None else "shaped"
+
+
+def _shape(call: Call) -> dict[str, Any] | None:
+    request = call.request
+    if not isinstance(request, ChatRequest):
+        return None
+    return request.schema if request.schema is not None or not request.json_mode else {}
 
 
 def read_labels(labels: Mapping[str, str | int]) -> Labels:
@@ -213,6 +246,10 @@ def _functions(
         problems.append("params.tools: give either functions or tools")
     specs = options.functions or [tool.function for tool in options.tools or ()]
     functions = tuple(spec.model_dump(exclude_none=True) for spec in specs)
+    for number, spec in enumerate(specs):
+        problems += schema_problems(spec.parameters, f"params.functions[{number}].parameters")
+    if not specs and isinstance(options, FunctionCallParams):
+        problems.append("params.functions: Field required")
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
         problems.append("params.functions: two functions have the same name")
@@ -232,7 +269,7 @@ def _functions(
 
 
 def _format(options: Options, problems: list[str]) -> tuple[bool, dict[str, Any] | None]:
-    json_mode, schema = options.json_mode, options.json_schema
+    json_mode, schema, path = options.json_mode, options.json_schema, "params.schema"
     wanted = options.response_format
     if wanted is not None and wanted.type == "json_object":
         json_mode = True
@@ -243,4 +280,7 @@ def _format(options: Options, problems: list[str]) -> tuple[bool, dict[str, Any]
             problems.append("params.response_format: give either schema or response_format")
         else:
             schema = wanted.json_schema.json_schema
+            path = "params.response_format.json_schema.schema"
+    if schema is not None:
+        problems += schema_problems(schema, path)
     return json_mode, schema

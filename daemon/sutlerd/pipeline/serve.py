@@ -1,6 +1,7 @@
 """The order of all stages of a call for a reply, on one screen.
 
-    resolve -> request log -> cache -> coalesce -> (second tier -> attempts) -> store -> answer
+    resolve -> request log -> cache -> coalesce
+        -> (second tier -> attempts -> shape) -> store -> answer
 
 Everything up to coalescing happens at once, without a task: a cached answer is given inside
 the read callback. From there on the flight runs as a task of its own.
@@ -18,17 +19,14 @@ from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CacheMiss, CallError, InternalError
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Reply
-from sutlerd.ledger.rows import payer_of
-from sutlerd.pipeline.accounting import Accounting
-from sutlerd.pipeline.attempt import Arrived, Attempts
-from sutlerd.pipeline.chat import ChatJourney
+from sutlerd.pipeline.attempt import Arrived
 from sutlerd.pipeline.coalesce import Flight, Flights, Follower
 from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.idempotency import Asked, RequestLog
 from sutlerd.pipeline.resolve import Resolved, Resolver
 from sutlerd.pipeline.result import Answer, encode_payload
+from sutlerd.pipeline.structured import Structured
 from sutlerd.pipeline.under_way import UnderWay
-from sutlerd.providers.contract import Provider
 
 #: How long a paid answer waits for its record to be written.
 STORE_LIMIT_S = 0.1
@@ -43,10 +41,8 @@ class Pipeline:
         self,
         *,
         resolver: Resolver,
-        providers: Mapping[str, Provider],
-        attempts: Attempts,
+        structured: Structured,
         costs: Costs,
-        accounting: Accounting,
         store: Store,
         second_tier: SecondTier | None,
         flights: Flights,
@@ -57,10 +53,8 @@ class Pipeline:
         spawn: Spawn,
     ) -> None:
         self._resolver = resolver
-        self._providers = providers
-        self._attempts = attempts
+        self._structured = structured
         self._costs = costs
-        self._accounting = accounting
         self._store = store
         self._second_tier = second_tier
         self._flights = flights
@@ -160,24 +154,10 @@ class Pipeline:
         try:
             answer = await self._from_second_tier(resolved)
             if answer is None:
-                journey = ChatJourney(
-                    flight, resolved, providers=self._providers, clock=self._clock
-                )
                 self._costs.prepare(call.routes[0])
-                arrived = await self._attempts.travel(call.routes, journey)
-                cost_nanousd = await self._costs.of(
-                    arrived.leg.route, arrived.brought, asked_unix_s=arrived.asked_unix_s
-                )
-                self._accounting.spent(
-                    call.request_id,
-                    payer_of(call.caller, call.labels),
-                    provider=arrived.leg.route.provider,
-                    model=arrived.brought.model,
-                    kind="chat",
-                    usage=arrived.brought.usage,
-                    cost_nanousd=cost_nanousd,
-                )
-                answer = self._keep(flight, resolved, arrived, cost_nanousd)
+                earned = await self._structured.earn(flight, resolved)
+                arrived = earned.arrived
+                answer = self._keep(flight, resolved, arrived, earned.cost_nanousd)
                 await self._made_sure(flight, answer)
                 self._log_call(call, started_s, arrived=arrived, answer=answer)
         except CallError as error:

@@ -30,7 +30,7 @@ from sutlerd.server.session import Session
 from sutlerd.system.access import uid_of
 
 #: Served by the pipeline, not by a function here.
-REPLY_METHODS = frozenset({"complete", "chat", "prompts.run"})
+REPLY_METHODS = frozenset({"complete", "chat", "json", "function_call", "prompts.run"})
 
 
 class NoParams(BaseModel):

@@ -1,0 +1,202 @@
+"""Answers of an agreed shape: read, checked, and asked for again if they miss it.
+
+Stands around the attempts, inside of one flight: what comes out of here fits, so that only
+good answers are stored and shared, under the key of the question as it was first asked. Each
+repair is an attempt like any other, admitted and paid by itself, in the time of the same
+callers. A stream that somebody has heard is not asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sutlerd.domain.call import Call, ChatRequest
+from sutlerd.domain.errors import CallError, InvalidOutput, ShuttingDown
+from sutlerd.domain.ports import Clock
+from sutlerd.domain.reply import Reply
+from sutlerd.domain.usage import Usage
+from sutlerd.ledger.rows import payer_of
+from sutlerd.pipeline.accounting import Accounting
+from sutlerd.pipeline.attempt import Arrived, Attempts
+from sutlerd.pipeline.chat import ChatJourney
+from sutlerd.pipeline.coalesce import Flight
+from sutlerd.pipeline.costs import Costs
+from sutlerd.pipeline.repair import repair_request
+from sutlerd.pipeline.resolve import Resolved
+from sutlerd.pipeline.schema_judge import Judgement, SchemaJudge
+from sutlerd.providers.contract import Provider
+
+#: As much of an answer as an error carries.
+MAX_TOLD_CHARS = 256 * 1024
+_MISSED = "invalid_output"
+#: Endings after which there is no answer to be judged, or none to be had by asking again.
+_NOT_JUDGED = "tool_calls"
+_NOT_REPAIRED = "content_filter"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earned:
+    """A reply that fits, and what it cost with all that missed before it."""
+
+    arrived: Arrived[Reply]
+    cost_nanousd: int | None
+
+
+class Structured:
+    """``repairs`` is how often an answer is asked for again."""
+
+    def __init__(
+        self,
+        *,
+        attempts: Attempts,
+        providers: Mapping[str, Provider],
+        costs: Costs,
+        accounting: Accounting,
+        repairs: int,
+        clock: Clock,
+    ) -> None:
+        self._attempts = attempts
+        self._providers = providers
+        self._costs = costs
+        self._accounting = accounting
+        self._repairs = repairs
+        self._clock = clock
+        self._judge = SchemaJudge()
+
+    async def earn(self, flight: Flight, resolved: Resolved) -> Earned:
+        """Bring the answer of a call, of whatever shape. Raises ``CallError``."""
+        request = resolved.call.request
+        assert isinstance(request, ChatRequest)
+        if request.schema is not None:
+            await self._judge.prepare(request.schema)
+        journey = self._journey(flight, resolved)
+        arrived = await self._attempts.travel(resolved.call.routes, journey)
+        cost_nanousd = await self._paid(resolved.call, arrived)
+        if request.schema is None and not request.json_mode:
+            return Earned(arrived=arrived, cost_nanousd=cost_nanousd)
+        first_leg = arrived.leg
+        for repairs_made in range(self._repairs + 1):
+            reply = arrived.brought
+            if reply.finish_reason == _NOT_JUDGED:
+                return Earned(arrived=arrived, cost_nanousd=cost_nanousd)
+            judged = await self._judge.judge(reply.content, request.schema)
+            if not judged.errors:
+                arrived = replace(arrived, brought=replace(reply, parsed=judged.value))
+                return Earned(arrived=arrived, cost_nanousd=cost_nanousd)
+            arrived.attempts[-1]["outcome"] = _MISSED
+            missed = _missed(arrived, judged, repairs_made, cost_nanousd)
+            if (
+                repairs_made == self._repairs
+                or journey.was_heard
+                or judged.final
+                or reply.finish_reason == _NOT_REPAIRED
+            ):
+                raise missed
+            again = await self._ask_again(flight, resolved, arrived, judged, missed)
+            cost_nanousd = _sum(cost_nanousd, await self._paid(resolved.call, again))
+            arrived = _joined(arrived, again)
+            if again.leg.route != first_leg.route:
+                first_leg = journey.leg(again.leg.route)
+            # Stored under the question, not under the question with its corrections.
+            arrived = replace(arrived, leg=first_leg)
+        raise AssertionError("the last round returns or raises")
+
+    def _journey(self, flight: Flight, resolved: Resolved) -> ChatJourney:
+        return ChatJourney(flight, resolved, providers=self._providers, clock=self._clock)
+
+    async def _paid(self, call: Call, arrived: Arrived[Reply]) -> int | None:
+        """Price an answer, whether it fits or not, and enter it in the accounts."""
+        route, reply = arrived.leg.route, arrived.brought
+        cost_nanousd = await self._costs.of(route, reply, asked_unix_s=arrived.asked_unix_s)
+        self._accounting.spent(
+            call.request_id,
+            payer_of(call.caller, call.labels),
+            provider=route.provider,
+            model=reply.model,
+            kind="chat",
+            usage=reply.usage,
+            cost_nanousd=cost_nanousd,
+        )
+        return cost_nanousd
+
+    async def _ask_again(
+        self,
+        flight: Flight,
+        resolved: Resolved,
+        arrived: Arrived[Reply],
+        judged: Judgement,
+        missed: InvalidOutput,
+    ) -> Arrived[Reply]:
+        """Ask whoever answered, then the rest of the chain, for a better answer."""
+        call = resolved.call
+        assert isinstance(call.request, ChatRequest)
+        request = repair_request(call.request, arrived.brought, judged.errors)
+        routes = call.routes[call.routes.index(arrived.leg.route) :]
+        try:
+            built = self._providers[routes[0].provider].build_chat(request, routes[0].model)
+            again = replace(
+                resolved, call=replace(call, request=request, routes=routes), built=built
+            )
+            return await self._attempts.travel(routes, self._journey(flight, again))
+        except ShuttingDown:
+            raise
+        except CallError as error:
+            # The answer is at hand and paid for; why there was no better one is told with it.
+            missed.data["repair_failed"] = {"type": error.type, "message": error.message}
+            missed.retryable = error.retryable
+            missed.retry_after_s = error.retry_after_s
+            missed.data["attempts"] += error.data.get("attempts", [])
+            raise missed from None
+
+
+def _joined(before: Arrived[Reply], again: Arrived[Reply]) -> Arrived[Reply]:
+    """Give the later answer with the attempts, the waiting and the usage of both."""
+    usage = _usage_sum(before.brought.usage, again.brought.usage)
+    return replace(
+        again,
+        brought=replace(again.brought, usage=usage),
+        attempts=before.attempts + again.attempts,
+        queued_s=before.queued_s + again.queued_s,
+        bucket=again.bucket or before.bucket,
+    )
+
+
+def _usage_sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        tokens_in=_sum(one.tokens_in, other.tokens_in),
+        tokens_out=_sum(one.tokens_out, other.tokens_out),
+        cached_tokens_in=_sum(one.cached_tokens_in, other.cached_tokens_in),
+        cache_write_tokens_in=_sum(one.cache_write_tokens_in, other.cache_write_tokens_in),
+        reasoning_tokens_out=_sum(one.reasoning_tokens_out, other.reasoning_tokens_out),
+    )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    """Add; what is unknown of a part is unknown of the whole."""
+    return None if one is None or other is None else one + other
+
+
+def _missed(
+    arrived: Arrived[Reply], judged: Judgement, repairs_made: int, cost_nanousd: int | None
+) -> InvalidOutput:
+    """Tell the caller. The message is logged, so it quotes nothing of the answer."""
+    reply = arrived.brought
+    times = f"{repairs_made} repair" + ("" if repairs_made == 1 else "s")
+    data: dict[str, Any] = {
+        "content": reply.content[:MAX_TOLD_CHARS],
+        "errors": list(judged.errors),
+        "finish_reason": reply.finish_reason,
+        "repairs": repairs_made,
+        "model": reply.model,
+        "provider": reply.provider,
+        "usage": reply.usage.to_wire(),
+        "cost_nanousd": cost_nanousd,
+        "attempts": list(arrived.attempts),
+    }
+    return InvalidOutput(
+        f"the model's answer is not the JSON that was asked for, after {times}: see data.errors "
+        "and data.content; ask for less at once, allow more max_tokens, or name a larger model",
+        **data,
+    )
