@@ -150,17 +150,20 @@ async def test_tokens_are_counted_by_the_server(wire: Wired, provider: ScriptedP
 async def test_limits_that_an_answer_tells_can_be_asked_for(
     wire: Wired, provider: ScriptedProvider
 ) -> None:
-    assert wire.endpoint.limits_seen("test-model") is None
+    built = wire.chat()
+    assert wire.endpoint.limits_seen(built) is None
     headers = {
         "X-RateLimit-Limit-Requests": 500,
         "X-RateLimit-Remaining-Requests": 499,
         "X-RateLimit-Reset-Requests": "120ms",
     }
     provider.always = answers.openai_chat(headers=headers)
+    await wire.endpoint.complete(built, deadline_s=wire.deadline_s())
     await wire.complete()
-    seen = wire.endpoint.limits_seen("test-model")
+    seen = wire.endpoint.limits_seen(built)
     assert seen is not None
     assert seen.limits["requests"].remaining == 499
+    assert wire.endpoint.limits_seen(built) is None, "told once"
 
 
 async def test_what_status_shows_counts_attempts_and_names_the_last_failure(

@@ -112,7 +112,7 @@ async def test_streams_texts_and_counts_go_through_the_pool(
             server.always = answers.http_answer({"data": [{"id": "m"}]})
         assert await pool.served_models(deadline_s=FAR_S) == ("m",)
         assert pool.capabilities("e").embed
-        assert pool.limits_seen("m") is None
+        assert pool.limits_seen(texts) is None
     assert counts(servers) == [3, 3]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sutlerd.admission.fair_queue import Step
 from sutlerd.admission.own_limits import Owner
+from sutlerd.admission.quota import Sent
 from sutlerd.domain.errors import CallError
 from sutlerd.domain.record import record
 
@@ -55,10 +56,12 @@ class Permit:
     """Leave to make one attempt. Ends exactly once, by ``Gate.end``.
 
     ``token`` is what ``also`` gave. ``bucket`` names what was waited for, if anything was;
-    ``owners`` are those whose own limits it counts for.
+    ``owners`` are those whose own limits it counts for; ``sent`` is how the boundary stood
+    when it was given.
     """
 
     ask: Ask
+    sent: Sent
     token: Any
     queued_s: float
     bucket: str | None

@@ -55,6 +55,7 @@ def levels(boundaries: Mapping[str, Boundary], now_s: float) -> list[dict[str, A
         {
             "boundary": name,
             "in_flight": boundary.quota.in_flight,
+            "closed_s": round(boundary.quota.closed_s(now_s), 3),
             "waiting": len(boundary.line),
             "buckets": {
                 bucket_name: {

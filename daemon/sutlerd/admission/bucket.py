@@ -12,10 +12,12 @@ import math
 class Bucket:
     """Holds at most ``capacity`` and refills ``per_s`` a second.
 
-    ``level`` is what it starts with; full where it is not said.
+    ``level`` is what it starts with; full where it is not said. ``most`` is the largest need
+    that can ever fit: a need between a lowered ``capacity`` and it is met from a full bucket,
+    and the rest is owed. ``moved`` sums up all corrections by somebody who knew better.
     """
 
-    __slots__ = ("_level", "_seen_s", "capacity", "per_s")
+    __slots__ = ("_level", "_seen_s", "capacity", "most", "moved", "per_s")
 
     def __init__(
         self, *, per_s: float, capacity: float, now_s: float, level: float | None = None
@@ -23,7 +25,8 @@ class Bucket:
         if not (per_s > 0 and capacity > 0):
             raise ValueError("a bucket needs a rate and a capacity above zero")
         self.per_s = per_s
-        self.capacity = capacity
+        self.capacity = self.most = capacity
+        self.moved = 0.0
         self._level = capacity if level is None else min(level, capacity)
         self._seen_s = now_s
 
@@ -40,9 +43,9 @@ class Bucket:
 
         Infinite for a need that never fits.
         """
-        if need > self.capacity:
+        if need > self.most:
             return math.inf
-        missing = need - self.level(now_s)
+        missing = min(need, self.capacity) - self.level(now_s)
         return missing / self.per_s if missing > 0 else 0.0
 
     def take(self, amount: float, now_s: float) -> None:
@@ -52,13 +55,24 @@ class Bucket:
     def give_back(self, amount: float, now_s: float) -> None:
         self._level = min(self.capacity, self.level(now_s) + amount)
 
+    def move(self, by: float, now_s: float) -> None:
+        """Correct the level by what somebody who knows better told."""
+        level = self.level(now_s)
+        self._level = min(self.capacity, level + by)
+        self.moved += self._level - level
+
     def lower_to(self, remaining: float, now_s: float) -> None:
         """Believe somebody who knows better that there is less in it than we thought."""
-        self._level = min(self.level(now_s), remaining)
+        self.move(min(0.0, remaining - self.level(now_s)), now_s)
+
+    def believe(self, *, per_s: float, capacity: float, now_s: float) -> None:
+        """Refill slower or hold less for a while; what can ever fit stays the same."""
+        self._level = min(self.level(now_s), capacity)
+        self.per_s, self.capacity = per_s, capacity
 
     def resize(self, *, per_s: float, capacity: float, now_s: float) -> None:
         """Change the limit and keep the level in proportion; what is owed stays owed."""
         level = self.level(now_s)
         # Rounding must not make it fuller than full.
         self._level = min(capacity, level * capacity / self.capacity) if level > 0 else level
-        self.per_s, self.capacity = per_s, capacity
+        self.per_s, self.capacity, self.most = per_s, capacity, capacity

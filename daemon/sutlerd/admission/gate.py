@@ -117,13 +117,12 @@ class Gate:
         """Name all that were ever asked for."""
         return list(self._boundaries)
 
-    def change_limits(self, boundary: str, limits: Quota) -> None:
-        """Go by the limits of another quota; levels and calls in flight are carried over.
+    def limits_changed(self, boundary: str) -> None:
+        """Tell who waits for more than a boundary's quota can ever give from now on.
 
-        Who waits for more than they can ever give is told so. ``wake`` lets the others look.
+        ``wake`` lets the others look.
         """
         changed = self._boundary(boundary, self._clock.monotonic_s())
-        changed.quota.adopt(limits, self._clock.monotonic_s())
         for spot in list(changed.line):
             never = changed.quota.never_fits(spot.item.ask.need)
             if never is not None:
@@ -248,13 +247,15 @@ class Gate:
         queued_s: float,
         now_s: float,
     ) -> Permit:
-        boundary.quota.take(ask.need, now_s)
+        sent = boundary.quota.take(ask.need, now_s)
         owners = tuple(self._own.owners(ask.uid, ask.job))
         for owner in owners:
             self._own.take(owner, boundary.name, boundary.quota, ask.need, now_s)
         if bucket is None and not boundary.quota.is_open:
             boundary.line.served(ask.path, boundary.quota.weight(ask.need))
-        return Permit(ask=ask, token=token, queued_s=queued_s, bucket=bucket, owners=owners)
+        return Permit(
+            ask=ask, sent=sent, token=token, queued_s=queued_s, bucket=bucket, owners=owners
+        )
 
     def _pump(self, boundary: Boundary) -> None:
         """Let pass whose turn it is, as long as the head can; then set the timer."""

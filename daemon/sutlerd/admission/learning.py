@@ -1,26 +1,33 @@
-"""What a provider's words teach about its limits. Pure.
+"""What a provider's words teach about one boundary's limits. Pure.
 
-Its rate-limit headers move our buckets towards its view, never above what the operator
-configured; how long prompts turn out in its tokens corrects our estimates.
+Its rate-limit headers move our buckets to its view, never above what the operator configured:
+limits that we did not know, less remaining than we thought, others who use the same key. Its
+refusals close the boundary for as long as they say; those that recur lower what we believe.
+Who knows no limit begins carefully.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from sutlerd.admission.bucket import Bucket
-from sutlerd.admission.quota import Quota
+from sutlerd.admission.limits import Limit
+from sutlerd.admission.quota import Quota, Sent
 from sutlerd.domain.record import record
 
-#: English text has about four bytes a token; other scripts, code and JSON fewer.
-_BYTES_PER_TOKEN = 3.5
-_FIRST_RATIO = 1.1
-_LEARNING_RATE = 0.1
-_RATIO_RANGE = (0.2, 5.0)
-_OUTPUT_MARGIN = 1.5
-_MAX_MODELS = 1024
-_DAY_S = 86_400.0
-_MINUTE_S = 60.0
+#: Calls in flight of somebody who knows no limit; one more with each answer.
+FIRST_WINDOW = 4
+#: A refusal so soon after the one before recurs: the pause did not mend it.
+_RECURS_WITHIN_S = 60.0
+#: What of a level that is better than we thought is believed with each answer. A provider's
+#: answers come in another order than our calls went out; too low costs a pause, too high a
+#: refusal.
+_UP = 0.25
+_NOISE_AMOUNT = 1.0
+_NOISE_PART = 0.002
+_MEMORY_S = 10.0
+#: No vendor grants so much: a number beyond it, or below one, is a mistake.
+_LARGEST = 1e12
 
 
 @record
@@ -31,59 +38,198 @@ class Seen:
     remaining: float | None = None
 
 
-def heed(quota: Quota, seen: Mapping[str, Seen], *, learns: bool, now_s: float) -> None:
-    """Move the buckets to the provider's view.
+@record
+class Habits:
+    """How a boundary is treated.
 
-    A lower limit or less remaining than we thought is believed. With ``learns`` (no numbers
-    are configured) a bucket is made of each limit that is told, and follows it up, too.
+    ``learns``: limits are made of what the provider tells or refuses. ``careful``: until one
+    is known, few calls are in flight. ``part`` of all limits is ours. ``counts_later`` are
+    limits of which the provider takes an amount only when it is known (real answers).
     """
-    for name, view in seen.items():
-        bucket = quota.buckets.get(name)
-        window_s = _DAY_S if name.endswith("_per_day") else _MINUTE_S
-        if view.limit is not None and view.limit > 0:
-            if bucket is None and learns:
-                level = view.limit if view.remaining is None else view.remaining
-                quota.buckets[name] = Bucket(
-                    per_s=view.limit / window_s, capacity=view.limit, now_s=now_s, level=level
-                )
-                continue
-            if bucket is not None and (learns or view.limit < bucket.per_s * window_s):
-                bucket.resize(
-                    per_s=view.limit / window_s,
-                    capacity=view.limit if learns else min(bucket.capacity, view.limit),
-                    now_s=now_s,
-                )
-        if bucket is not None and view.remaining is not None and view.remaining >= 0:
-            bucket.lower_to(view.remaining, now_s)
+
+    learns: bool = False
+    careful: bool = False
+    part: float = 1.0
+    counts_later: frozenset[str] = frozenset()
 
 
-class Estimates:
-    """How many tokens a model makes of so many bytes, and how many it usually answers."""
+class Learner:
+    """Learns for one quota, whose buckets are those of its limits."""
 
-    def __init__(self) -> None:
-        self._in_ratio: dict[str, float] = {}
-        self._out: dict[str, float] = {}
+    def __init__(self, limits: Mapping[str, Limit], quota: Quota, habits: Habits) -> None:
+        self.limits = dict(limits)
+        self.quota = quota
+        self.habits = habits
+        self._newest_s: dict[str, float] = {}
+        self._refused_s = -math.inf
+        self._ramps = False
+        self._answers = 0.0
+        self._grown_s: float | None = None
+        if habits.careful and not limits:
+            quota.window = FIRST_WINDOW
 
-    def tokens_in(self, model: str, size_bytes: int) -> float:
-        return size_bytes / _BYTES_PER_TOKEN * self._in_ratio.get(model, _FIRST_RATIO) + 1.0
+    @property
+    def listens(self) -> bool:
+        """Whether the provider's headers could teach anything."""
+        return bool(self.limits) or self.habits.careful
 
-    def tokens_out(self, model: str, max_tokens: int) -> float:
-        """Give what the model will probably answer, for providers that count only that."""
-        return min(float(max_tokens), self._out.get(model, float(max_tokens)) * _OUTPUT_MARGIN)
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it matters how many tokens a call takes."""
+        return self.habits.careful or any(name.startswith("tokens") for name in self.limits)
 
-    def learn(
-        self, model: str, *, size_bytes: int, tokens_in: int | None, tokens_out: int | None
+    def adopt(
+        self, limits: Mapping[str, Limit], quota: Quota, habits: Habits, now_s: float
     ) -> None:
-        if len(self._in_ratio) >= _MAX_MODELS and model not in self._in_ratio:
+        """Go by other settings; levels, calls in flight and what was learned are carried over.
+
+        What the settings neither name nor let be learned is no limit any more.
+        """
+        self.habits = habits
+        self.quota.max_in_flight = quota.max_in_flight
+        if not (habits.careful and not self.limits):
+            self.quota.window = None
+        kept = {
+            name: limit
+            for name, limit in self.limits.items()
+            if habits.learns and limit.own is None
+        }
+        for name, new in limits.items():
+            known = kept[name] = self.limits.get(name, new)
+            if known is not new:
+                known.adopt(new, now_s)
+        self.limits = kept
+        self.quota.buckets = {name: limit.bucket for name, limit in kept.items()}
+
+    def answered(self, now_s: float) -> None:
+        """Hear of a call that was let pass: believe a little more with the time."""
+        passed_s = 0.0 if self._grown_s is None else max(0.0, now_s - self._grown_s)
+        self._grown_s = now_s
+        self._answers = self._answers * math.exp(-passed_s / _MEMORY_S) + 1.0
+        if self.quota.window is not None:
+            self.quota.window += 1
+        for limit in self.limits.values():
+            limit.grow(min(passed_s, 2 * _MEMORY_S), now_s, ramps=self._ramps)
+
+    def told(
+        self, seen: Mapping[str, Seen], need: Mapping[str, float], sent: Sent, now_s: float
+    ) -> None:
+        """Hear what the headers say that came with the answer to an attempt."""
+        for name, view in seen.items():
+            if name == "tokens" and ("tokens_in" in seen or "tokens_out" in seen):
+                continue  # Anthropic's: whichever of the two is the tightest
+            limit = self.limits.get(name)
+            if view.limit is not None and 1 <= view.limit <= _LARGEST:
+                ours = view.limit * self.habits.part
+                if limit is None:
+                    if self.habits.learns:
+                        self._find(name, ours, view, need, now_s)
+                    continue
+                limit.is_said(ours, now_s)
+            if limit is not None and view.remaining is not None and 0 <= view.remaining <= _LARGEST:
+                self._compare(limit, view, sent, now_s)
+
+    def refused(
+        self,
+        need: Mapping[str, float],
+        seen: Mapping[str, Seen],
+        sent: Sent,
+        *,
+        pause_s: float,
+        ramp: bool,
+        now_s: float,
+    ) -> None:
+        """Hear of a refusal for too much at once, and what its headers say.
+
+        Attempts sent before the last refusal was heard of teach nothing more.
+        """
+        self.quota.close_until(now_s + pause_s)
+        had = {name: self._stood(limit, sent) for name, limit in self.limits.items()}
+        self.told(seen, need, sent, now_s)
+        if sent.at_s <= self._refused_s:
             return
-        if tokens_in and size_bytes:
-            lowest, highest = _RATIO_RANGE
-            ratio = min(highest, max(lowest, tokens_in * _BYTES_PER_TOKEN / size_bytes))
-            known = self._in_ratio.get(model, _FIRST_RATIO)
-            # Up at once, down slowly: an estimate too low is a refusal, one too high a pause.
-            rate = 1.0 if ratio > known else _LEARNING_RATE
-            self._in_ratio[model] = known + rate * (ratio - known)
-        if tokens_out is not None:
-            known = self._out.get(model, float(tokens_out))
-            rate = 0.5 if tokens_out > known else _LEARNING_RATE
-            self._out[model] = known + rate * (tokens_out - known)
+        recurs = now_s - self._refused_s <= _RECURS_WITHIN_S + pause_s
+        self._refused_s = now_s
+        self._ramps = ramp
+        self.quota.window = None
+        if not self.limits and self.habits.learns:
+            self._suppose(pause_s, now_s)
+        for name, limit in _blamed(self.limits, need, seen).items():
+            amount = need.get(name, 0.0)
+            if ramp:
+                limit.decrease(now_s, used=amount * self._answers / _MEMORY_S * limit.window_s)
+            limit.refused(
+                amount,
+                excess=had.get(name, 0.0),
+                pause_s=pause_s,
+                recurs=recurs and not ramp,
+                now_s=now_s,
+            )
+
+    def _find(
+        self, name: str, ours: float, view: Seen, need: Mapping[str, float], now_s: float
+    ) -> None:
+        """Make a limit of what was told; calls under way may not be in what remains."""
+        level = ours
+        if view.remaining is not None and 0 <= view.remaining <= _LARGEST:
+            under_way = max(0, self.quota.in_flight - 1) * need.get(name, 0.0)
+            level = view.remaining * self.habits.part - under_way
+        self._add(Limit(name, ours, now_s=now_s, level=level))
+        self.quota.window = None
+
+    def _suppose(self, pause_s: float, now_s: float) -> None:
+        """Make a limit of what was let pass before the first refusal."""
+        per_s = max(self._answers / _MEMORY_S, 1.0 / 60.0)
+        cut = 0.8 * per_s * 60.0
+        level = 1.0 - pause_s * cut / 60.0
+        self._add(Limit("requests", math.inf, now_s=now_s, cut=cut, level=min(level, 0.0)))
+
+    def _add(self, limit: Limit) -> None:
+        self.limits[limit.name] = limit
+        self.quota.buckets[limit.name] = limit.bucket
+
+    def _compare(self, limit: Limit, view: Seen, sent: Sent, now_s: float) -> None:
+        """Move the bucket by what the provider saw less or more than we did.
+
+        Both are compared as they stood when the attempt was sent, so that calls sent since
+        do not count as somebody else's.
+        """
+        name, bucket = limit.name, limit.bucket
+        if name not in sent.stood or sent.at_s < self._newest_s.get(name, -math.inf):
+            return
+        self._newest_s[name] = sent.at_s
+        assert view.remaining is not None
+        off = view.remaining * self.habits.part - self._stood(limit, sent)
+        noise = max(_NOISE_AMOUNT, _NOISE_PART * bucket.capacity)
+        same = view.limit is not None and limit.said == view.limit
+        if off < -noise:
+            limit.is_off_by(off, now_s)
+        elif off > noise and same and name not in self.habits.counts_later:
+            limit.is_off_by(_UP * off, now_s)
+        else:
+            limit.is_off_by(0.0, now_s)
+
+    @staticmethod
+    def _stood(limit: Limit, sent: Sent) -> float:
+        """Tell how a bucket stood after an attempt was sent, as we think today."""
+        return sent.stood.get(limit.name, 0.0) + limit.bucket.moved
+
+
+def _blamed(
+    limits: Mapping[str, Limit], need: Mapping[str, float], seen: Mapping[str, Seen]
+) -> dict[str, Limit]:
+    """Choose the limits that can have refused: those used up by the provider's own word, else
+    all of a minute that it does not clear."""
+    left = {name: view.remaining for name, view in seen.items() if view.remaining is not None}
+    used_up = {
+        name: limit
+        for name, limit in limits.items()
+        if name in left and left[name] < need.get(name, 0.0)
+    }
+    if used_up:
+        return used_up
+    return {
+        name: limit
+        for name, limit in limits.items()
+        if name not in left and not name.endswith("_per_day")
+    }

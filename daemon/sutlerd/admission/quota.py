@@ -27,19 +27,43 @@ class Shortage:
     capacity: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """When an attempt was let through, and how each bucket stood right after it.
+
+    ``stood`` are levels less ``Bucket.moved`` of then: plus ``moved`` of now they are what we
+    would think today of how it stood.
+    """
+
+    at_s: float
+    stood: Mapping[str, float]
+
+
 class Quota:
-    """``max_in_flight`` of ``None`` is no limit."""
+    """``max_in_flight`` of ``None`` is no limit; neither is a ``window`` of ``None``, which
+    limits the calls in flight of somebody who does not know the limits yet."""
 
     def __init__(self, buckets: Mapping[str, Bucket], *, max_in_flight: int | None = None) -> None:
         self.buckets = dict(buckets)
         self.max_in_flight = max_in_flight
+        self.window: int | None = None
         self.in_flight = 0
         self._closed_until_s = -math.inf
 
     @property
     def is_open(self) -> bool:
         """Whether there is no limit at all, so that nobody's share matters."""
-        return not self.buckets and self.max_in_flight is None
+        return not self.buckets and self.max_in_flight is None and self.window is None
+
+    @property
+    def _most_in_flight(self) -> int | None:
+        if self.window is None or self.max_in_flight is None:
+            return self.max_in_flight if self.window is None else self.window
+        return min(self.window, self.max_in_flight)
+
+    def closed_s(self, now_s: float) -> float:
+        """Tell for how long the provider asked us to stay away."""
+        return max(0.0, self._closed_until_s - now_s)
 
     def shortage(self, need: Mapping[str, float], now_s: float) -> Shortage | None:
         """Give what stands in the way of a call now, or ``None``.
@@ -48,7 +72,7 @@ class Quota:
         again when one has ended.
         """
         worst: Shortage | None = None
-        closed_s = self._closed_until_s - now_s
+        closed_s = self.closed_s(now_s)
         if closed_s > 0:
             worst = Shortage(CLOSED, closed_s, 0.0, 0.0)
         for name, bucket in self.buckets.items():
@@ -56,24 +80,26 @@ class Quota:
             wait_s = bucket.wait_s(amount, now_s)
             if wait_s > 0 and (worst is None or wait_s > worst.wait_s):
                 worst = Shortage(name, wait_s, amount, bucket.capacity)
-        if worst is not None or self.max_in_flight is None:
+        most = self._most_in_flight
+        if worst is not None or most is None:
             return worst
-        if self.in_flight < self.max_in_flight:
-            return None
-        return Shortage(IN_FLIGHT, 0.0, 1.0, self.max_in_flight)
+        return None if self.in_flight < most else Shortage(IN_FLIGHT, 0.0, 1.0, most)
 
     def never_fits(self, need: Mapping[str, float]) -> Shortage | None:
         """Give the bucket that is too small for this call even when full."""
         for name, bucket in self.buckets.items():
-            if need.get(name, 0.0) > bucket.capacity:
-                return Shortage(name, math.inf, need[name], bucket.capacity)
+            if need.get(name, 0.0) > bucket.most:
+                return Shortage(name, math.inf, need[name], bucket.most)
         return None
 
-    def take(self, need: Mapping[str, float], now_s: float) -> None:
+    def take(self, need: Mapping[str, float], now_s: float) -> Sent:
         """Take from every bucket at once; ask ``shortage`` before, in the same step."""
+        stood = {}
         for name, bucket in self.buckets.items():
             bucket.take(need.get(name, 0.0), now_s)
+            stood[name] = bucket.level(now_s) - bucket.moved
         self.in_flight += 1
+        return Sent(now_s, stood)
 
     def end(self, need: Mapping[str, float], used: Mapping[str, float], now_s: float) -> None:
         """End a call: what it took and did not use goes back, what it used beyond is owed.
@@ -92,19 +118,6 @@ class Quota:
     def close_until(self, until_s: float) -> None:
         """Grant nothing before this time: the provider said so. Shortens no earlier word."""
         self._closed_until_s = max(self._closed_until_s, until_s)
-
-    def adopt(self, limits: Quota, now_s: float) -> None:
-        """Take over another quota's limits and keep the levels in proportion.
-
-        A bucket that was not there begins as the other one has it.
-        """
-        self.max_in_flight = limits.max_in_flight
-        buckets = {}
-        for name, new in limits.buckets.items():
-            bucket = buckets[name] = self.buckets.get(name, new)
-            if bucket is not new:
-                bucket.resize(per_s=new.per_s, capacity=new.capacity, now_s=now_s)
-        self.buckets = buckets
 
     def weight(self, need: Mapping[str, float]) -> float:
         """Give the seconds of this quota that a call takes up, by the bucket it strains most.

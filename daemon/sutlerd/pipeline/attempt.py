@@ -213,7 +213,7 @@ class Attempts:
         except BaseException:
             self._turnstile.abandoned(passed)
             raise
-        seen = provider.limits_seen(leg.built.model) if passed.listens else None
+        seen = provider.limits_seen(leg.built) if passed.listens else None
         self._turnstile.succeeded(passed, brought.usage, seen)
         return brought
 

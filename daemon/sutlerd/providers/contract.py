@@ -192,8 +192,8 @@ class Provider(Protocol):
         far away; else only servers nearby are asked.
         """
 
-    def limits_seen(self, model: str) -> RateLimitView | None:
-        """Give the shared limits as the last reply for this model told them."""
+    def limits_seen(self, built: BuiltRequest) -> RateLimitView | None:
+        """Give the shared limits as the answer to this request told them. Told once."""
 
     def health(self) -> dict[str, Any]:
         """Tell what ``status`` shows of this endpoint; never a secret."""

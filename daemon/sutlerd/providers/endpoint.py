@@ -36,8 +36,8 @@ from sutlerd.providers.transport import Request, Response, StreamingResponse, Tr
 #: Longest wait for the next bytes of a stream: models think in silence, but rarely for longer,
 #: and a dead stream should not hold its place until the attempt's own limit.
 SILENCE_S = 60.0
-#: Models whose last rate-limit headers are kept.
-_MAX_MODELS_HEARD = 256
+#: Answers whose headers are kept until somebody asks for them.
+_MAX_HEARD = 1024
 
 _Read = TypeVar("_Read")
 
@@ -93,7 +93,7 @@ class Endpoint:
         self._counter = counter
         self._gone = gone
         self._tally = Tally(clock=clock, mask=mask)
-        self._heard: dict[str, tuple[Mapping[str, str], float]] = {}
+        self._heard: dict[int, tuple[Mapping[str, str], float]] = {}
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -170,12 +170,12 @@ class Endpoint:
         """Attempts under way now."""
         return self._tally.in_flight
 
-    def limits_seen(self, model: str) -> RateLimitView | None:
-        """Tell the shared limits as the last answer for a model had them; ``None``: unsaid.
+    def limits_seen(self, built: BuiltRequest) -> RateLimitView | None:
+        """Tell the shared limits as the answer to this request had them; ``None``: unsaid.
 
-        ``reset_s`` counts from that answer's arrival.
+        Told once. ``reset_s`` counts from that answer's arrival.
         """
-        heard = self._heard.get(model)
+        heard = self._heard.pop(id(built), None)
         if heard is None:
             return None
         headers, arrived_unix_s = heard
@@ -203,7 +203,7 @@ class Endpoint:
                 response = await self._transport.send(
                     _request(built, built.body), timeout_s=self._time_s(deadline_s)
                 )
-                self._hear(built.model, response.headers, response.arrived_unix_s)
+                self._hear(built, response.headers, response.arrived_unix_s)
                 answer = read(built, response)
             except AttemptFailed as failure:
                 raise self._tally.failed(failure) from None
@@ -232,10 +232,11 @@ class Endpoint:
             raise not_sent("timeout", "no time was left for an attempt")
         return min(self._settings.timeout_s, left_s)
 
-    def _hear(self, model: str, headers: Mapping[str, str], arrived_unix_s: float) -> None:
-        """Keep the last headers: what they say of limits is read only when asked for."""
-        if model in self._heard or len(self._heard) < _MAX_MODELS_HEARD:
-            self._heard[model] = (headers, arrived_unix_s)
+    def _hear(self, built: BuiltRequest, headers: Mapping[str, str], arrived_unix_s: float) -> None:
+        """Keep the headers: what they say of limits is read only when asked for, if ever."""
+        if len(self._heard) >= _MAX_HEARD:
+            del self._heard[next(iter(self._heard))]
+        self._heard[id(built)] = (headers, arrived_unix_s)
 
     def _read_count(self, _built: BuiltRequest, response: Response) -> TokenCount:
         return self._dialect.read_count(response)

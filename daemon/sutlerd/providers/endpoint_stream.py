@@ -22,7 +22,7 @@ Pieces = Sequence[Delta | Reply]
 
 class AttemptStream:
     """A context whose value is the iterator of the pieces, itself. ``open_stream`` may raise
-    ``AttemptFailed``; ``hear`` is told model, headers and arrival of the answer."""
+    ``AttemptFailed``; ``hear`` is told request, headers and arrival of the answer."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class AttemptStream:
         dialect: Dialect,
         built: BuiltRequest,
         tally: Tally,
-        hear: Callable[[str, Mapping[str, str], float], None],
+        hear: Callable[[BuiltRequest, Mapping[str, str], float], None],
     ) -> None:
         self._open_stream = open_stream
         self._dialect = dialect
@@ -50,7 +50,7 @@ class AttemptStream:
             stack.enter_context(self._tally.under_way())
             try:
                 response = await stack.enter_async_context(self._open_stream())
-                self._hear(self._built.model, response.headers, response.arrived_unix_s)
+                self._hear(self._built, response.headers, response.arrived_unix_s)
                 if not 200 <= response.status < 300:
                     raise self._dialect.classify(await _whole(response))
             except AttemptFailed as failure:

@@ -82,6 +82,8 @@ _MODEL_WORDS = frozenset(
         "not_found_error",
     }
 )
+#: Not too much, but more too soon: use may grow only so fast.
+RAMP_WORDS = frozenset({"ramp_limit_exceeded", "slow_down"})
 _TOO_LONG_WORDS = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 #: For errors that come with no status of their own, in a stream or at status 200.
 _STATUS_OF_WORD = {
@@ -188,7 +190,7 @@ def _kind(status: int, verdict: Verdict, words: ErrorWords) -> str:
     if status in (401, 403):
         return "no_permission"
     if status == 429:
-        return "rate_limit"
+        return "ramp_limit" if words.words & RAMP_WORDS else "rate_limit"
     return "overloaded" if status == 529 else f"http_{status}"
 
 

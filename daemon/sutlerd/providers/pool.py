@@ -20,6 +20,7 @@ from sutlerd.providers.contract import (
     AttemptFailed,
     BuiltRequest,
     Capabilities,
+    LimitView,
     Outcome,
     RateLimitView,
     TokenCount,
@@ -110,9 +111,14 @@ class Pool:
     ) -> AbstractAsyncContextManager[AsyncIterator[Pieces]]:
         return _PoolStream(self, lambda end: end.stream(built, deadline_s=deadline_s))
 
-    def limits_seen(self, model: str) -> RateLimitView | None:
-        """Tell the shared limits as the endpoint used last heard them."""
-        return max(self._members, key=lambda member: member.turn).endpoint.limits_seen(model)
+    def limits_seen(self, built: BuiltRequest) -> RateLimitView | None:
+        """Tell the limits as the endpoint had them that answered, for all endpoints together:
+        each has a key of its own, and they are used in turn."""
+        for member in self._members:
+            seen = member.endpoint.limits_seen(built)
+            if seen is not None:
+                return _all_together(seen, len(self._members))
+        return None
 
     def health(self) -> dict[str, Any]:
         now_s = self._clock.monotonic_s()
@@ -195,3 +201,17 @@ class _PoolStream:
 
     async def __aexit__(self, *details: Any) -> None:
         await self._inner.__aexit__(*details)
+
+
+def _all_together(seen: RateLimitView, endpoints: int) -> RateLimitView:
+    def times(amount: float | None) -> float | None:
+        return None if amount is None else amount * endpoints
+
+    return RateLimitView(
+        limits={
+            name: LimitView(
+                limit=times(view.limit), remaining=times(view.remaining), reset_s=view.reset_s
+            )
+            for name, view in seen.limits.items()
+        }
+    )

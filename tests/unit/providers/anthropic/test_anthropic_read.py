@@ -193,7 +193,7 @@ RETRY, REFUSED, CLOSED, GONE = (
         (413, error("request_too_large"), REFUSED, "http_413"),
         (422, error("unprocessable"), REFUSED, "http_422"),
         (429, error("rate_limit_error"), RETRY, "rate_limit"),
-        (429, error("rate_limit_error", error_code="ramp_limit_exceeded"), RETRY, "rate_limit"),
+        (429, error("rate_limit_error", error_code="ramp_limit_exceeded"), RETRY, "ramp_limit"),
         (
             429,
             error("rate_limit_error", error_code="enforced_spend_limit_reached"),
