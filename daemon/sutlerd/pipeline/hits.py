@@ -16,7 +16,7 @@ import orjson
 
 from sutlerd.cache.contract import Store
 from sutlerd.ledger.rows import Payer
-from sutlerd.pipeline.idempotency import Asked, RequestLog
+from sutlerd.pipeline.idempotency import RequestLog
 from sutlerd.pipeline.result import served_ending, served_from
 
 MAX_MEMO_BYTES = 32 * 1024 * 1024
@@ -121,10 +121,8 @@ class HitPath:
         known = self._memo.get((place, method, orjson.dumps(params)))
         if known is None:
             return None
-        if request_id is not None:
-            asked = Asked(uid=uid, request_id=request_id, request_hash=known.key)
-            if not self._request_log.agrees(asked):
-                return None
+        if request_id is not None and not self._request_log.agrees(uid, request_id, known.key):
+            return None
         payload = self._store.get(known.key)
         if payload is not None:
             if not payload.endswith(known.ending):
