@@ -34,7 +34,7 @@ from sutler.errors import (
     SutlerError,
     Timeout,
 )
-from sutler.types import Chunk, Completion, Embeddings, TokenCount, ToolCall, Usage
+from sutler.types import Chunk, Completion, Embeddings, Rendered, TokenCount, ToolCall, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ __all__ = [
     "ProviderFault",
     "ProviderUnavailable",
     "RateLimited",
+    "Rendered",
     "Role",
     "ShuttingDown",
     "Stream",

@@ -30,8 +30,15 @@ if TYPE_CHECKING:
 
     from sutler.calls import Call
     from sutler.errors import SutlerError
-    from sutler.options import ChatOptions, CompleteOptions, Conversation, EmbedOptions, JsonOptions
-    from sutler.types import Completion, Embeddings, TokenCount
+    from sutler.options import (
+        ChatOptions,
+        CompleteOptions,
+        Conversation,
+        EmbedOptions,
+        JsonOptions,
+        PromptOptions,
+    )
+    from sutler.types import Completion, Embeddings, Rendered, TokenCount
 
     Prompts = Union[Iterable[Conversation], AsyncIterable[Conversation]]
 
@@ -88,6 +95,29 @@ class AsyncClient:
         home = self._here()
         call = calls.json(prompt_or_messages, schema, dict(options), home.defaults)
         return await AsyncAsk(home, call).answer()
+
+    async def prompt(
+        self,
+        name: str,
+        /,
+        variables: "Optional[Mapping[str, Any]]" = None,
+        options: "Optional[PromptOptions]" = None,
+        **more: "Any",
+    ) -> "Completion":
+        """Run a template of the daemon's library; see `sutler.Client.prompt`."""
+        home = self._here()
+        call = calls.prompt(name, variables, more, options, home.defaults)
+        reply: "Completion" = await AsyncAsk(home, call).answer()
+        return reply
+
+    async def render(
+        self, name: str, /, variables: "Optional[Mapping[str, Any]]" = None, **more: "Any"
+    ) -> "Rendered":
+        """Give the messages that a template becomes, with its version and hash."""
+        home = self._here()
+        call = calls.render(name, variables, more, home.defaults)
+        rendered: "Rendered" = await AsyncAsk(home, call).answer()
+        return rendered
 
     def stream(
         self, messages_or_prompt: "Conversation", **options: "Unpack[CompleteOptions]"

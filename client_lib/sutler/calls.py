@@ -5,7 +5,7 @@ send or in what they make of an answer.
 """
 
 from sutler.errors import InternalError, InvalidParams
-from sutler.types import Completion, Embeddings, TokenCount
+from sutler.types import Completion, Embeddings, Rendered, TokenCount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _HARMLESS = frozenset(
     (
         *("ping", "hello", "status", "queue", "usage", "budget", "report", "models"),
-        *("count_tokens", "cache.stats", "cache.clear", "prompts.list", "prompts.render"),
+        *("count_tokens", "cache.stats", "cache.clear"),
+        *("prompts.list", "prompts.render", "prompts.check"),
     )
 )
 #: Methods that a model answers: they take a ``request_id``, so asking twice buys once.
@@ -35,6 +36,7 @@ COMPLETE_OPTIONS = frozenset(
         *("response_format", "json_mode", "schema", "sample"),
     )
 )
+PROMPT_OPTIONS = COMPLETE_OPTIONS - {"system"}
 
 
 _ATOMS = frozenset((str, int, float, bool, dict))
@@ -111,6 +113,29 @@ def json(
     if schema is not None:
         params["schema"] = schema
     return _answered("json", params, options, COMPLETE_OPTIONS, defaults, _parsed)
+
+
+def prompt(
+    name: str,
+    variables: "Optional[Mapping[str, Any]]",
+    more: "Mapping[str, Any]",
+    options: "Optional[Mapping[str, Any]]",
+    defaults: Defaults,
+) -> Call:
+    params = _template(name, variables, more)
+    return _answered(
+        "prompts.run", params, dict(options or {}), PROMPT_OPTIONS, defaults, Completion
+    )
+
+
+def render(
+    name: str,
+    variables: "Optional[Mapping[str, Any]]",
+    more: "Mapping[str, Any]",
+    defaults: Defaults,
+) -> Call:
+    params = _template(name, variables, more)
+    return Call("prompts.render", params, defaults.timeout_s, Rendered)
 
 
 def embed(
@@ -194,6 +219,15 @@ def _conversation(asked: "Conversation", system: "Optional[str]") -> "Dict[str, 
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
     return {"messages": messages}
+
+
+def _template(
+    name: str, variables: "Optional[Mapping[str, Any]]", more: "Mapping[str, Any]"
+) -> "Dict[str, Any]":
+    """Give ``name`` and ``variables``; what is None is left to the template's default."""
+    given = dict(variables or {}, **more)
+    values = {key: _plain(value) for key, value in given.items() if value is not None}
+    return {"name": name, "variables": values}
 
 
 def _plain(value: "Any") -> "Any":

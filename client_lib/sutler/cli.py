@@ -10,7 +10,16 @@ import argparse
 import os
 import sys
 
-from sutler import cli_chat, cli_embed, cli_map, cli_operate, cli_providers, cli_raw, cli_show
+from sutler import (
+    cli_chat,
+    cli_embed,
+    cli_map,
+    cli_operate,
+    cli_prompts,
+    cli_providers,
+    cli_raw,
+    cli_show,
+)
 from sutler.cli_exit import (
     OK,
     CommandFailed,
@@ -31,6 +40,7 @@ COMMANDS = (
     cli_chat.CHAT,
     cli_chat.COMPLETE,
     cli_map.MAP,
+    cli_prompts.PROMPTS,
     cli_embed.EMBED,
     cli_embed.COUNT_TOKENS,
     cli_show.MODELS,

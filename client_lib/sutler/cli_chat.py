@@ -104,14 +104,14 @@ def _answer(args: argparse.Namespace, term: Terminal, parameters: Dict[str, Any]
     if args.json:
         term.json(reply)
     elif "schema" in parameters:
-        term.json(_value(reply))
+        term.json(json_value(reply))
     elif whole:
         term.line(reply["content"])
-    _remark(args, term, reply)
+    remark(args, term, reply)
     return OK
 
 
-def _value(reply: Dict[str, Any]) -> Any:
+def json_value(reply: Dict[str, Any]) -> Any:
     """Give the JSON value of an answer to a schema, so that a script never gets half of one."""
     if reply.get("parsed") is not None:
         return reply["parsed"]
@@ -153,7 +153,7 @@ def _stream(client: Client, term: Terminal, parameters: Dict[str, Any]) -> Dict[
     return stream.result.to_dict()
 
 
-def _remark(args: argparse.Namespace, term: Terminal, reply: Dict[str, Any]) -> None:
+def remark(args: argparse.Namespace, term: Terminal, reply: Dict[str, Any]) -> None:
     if reply.get("tool_calls") and not args.json:
         term.note("(the model calls functions; --json shows them)")
     if reply.get("finish_reason") == "length" and not args.json:

@@ -103,10 +103,11 @@ _OPTIONS: Any = (
 )
 
 
-def add_call_options(parser: argparse.ArgumentParser) -> None:
-    """Add what ``chat``, ``complete`` and ``map`` have in common."""
+def add_call_options(parser: argparse.ArgumentParser, *, system: bool = True) -> None:
+    """Add what all commands that a model answers have in common."""
     group = parser.add_argument_group("the call")
-    group.add_argument("--system", metavar="TEXT", help="what the model should be or do")
+    if system:
+        group.add_argument("--system", metavar="TEXT", help="what the model should be or do")
     for option, name, kind, metavar, choices, help_text in _OPTIONS:
         group.add_argument(
             option, dest=name, type=kind, metavar=metavar, choices=choices, help=help_text
@@ -145,7 +146,7 @@ def call_parameters(args: argparse.Namespace) -> Dict[str, Any]:
     Raises `UsageProblem` if the schema's file cannot be used.
     """
     given = {name: getattr(args, name) for _, name, _, _, _, _ in _OPTIONS}
-    given["system"] = args.system
+    given["system"] = getattr(args, "system", None)
     given["stop"] = args.stop
     if args.schema is not None:
         given["schema"] = read_schema(args.schema)

@@ -27,9 +27,16 @@ if TYPE_CHECKING:
     from typing_extensions import Literal, Unpack
 
     from sutler.errors import SutlerError
-    from sutler.options import ChatOptions, CompleteOptions, Conversation, EmbedOptions, JsonOptions
+    from sutler.options import (
+        ChatOptions,
+        CompleteOptions,
+        Conversation,
+        EmbedOptions,
+        JsonOptions,
+        PromptOptions,
+    )
     from sutler.stream import Stream
-    from sutler.types import Completion, Embeddings, TokenCount
+    from sutler.types import Completion, Embeddings, Rendered, TokenCount
 
 DEFAULT_TIMEOUT_S = 600.0
 DEFAULT_RECONNECT_S = 30.0
@@ -133,6 +140,35 @@ class Client:
         return Ask(
             here.home, calls.json(prompt_or_messages, schema, dict(options), here.defaults)
         ).answer()
+
+    def prompt(
+        self,
+        name: str,
+        /,
+        variables: "Optional[Mapping[str, Any]]" = None,
+        options: "Optional[PromptOptions]" = None,
+        **more: "Any",
+    ) -> "Completion":
+        """Run a template of the daemon's library; ``name`` may be ``name@1`` or ``name@1.2``.
+
+        Its variables are given by name; one called like a parameter of this method is given
+        in ``variables``. What is None is left to the template's default. ``options`` are those
+        of a call, and go before what the template says. If the template has a schema, the
+        decoded answer is ``parsed``.
+        """
+        here = self._here()
+        call = calls.prompt(name, variables, more, options, here.defaults)
+        reply: "Completion" = Ask(here.home, call).answer()
+        return reply
+
+    def render(
+        self, name: str, /, variables: "Optional[Mapping[str, Any]]" = None, **more: "Any"
+    ) -> "Rendered":
+        """Give the messages that a template becomes, with its version and hash."""
+        here = self._here()
+        call = calls.render(name, variables, more, here.defaults)
+        rendered: "Rendered" = Ask(here.home, call).answer()
+        return rendered
 
     def stream(
         self, messages_or_prompt: "Conversation", **options: "Unpack[CompleteOptions]"

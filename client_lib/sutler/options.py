@@ -64,6 +64,10 @@ class ChatOptions(AnswerOptions, total=False):
     schema: Optional[Mapping[str, Any]]
 
 
+#: What a template's run takes: the same, as the template brings the system's message.
+PromptOptions = ChatOptions
+
+
 class JsonOptions(AnswerOptions, total=False):
     system: Optional[str]
 

@@ -135,6 +135,11 @@ def by_itself(asked: Asked) -> "Any":
         if not params.get("stream"):
             return reply(content)
         return Chunks(*[word + " " for word in content.split()], then=reply(content))
+    if asked.method == "prompts.run":
+        return reply(dumps(params.get("variables"), ensure_ascii=False), prompt=_template(params))
+    if asked.method == "prompts.render":
+        said = dumps(params.get("variables"), ensure_ascii=False)
+        return dict(_template(params), messages=[{"role": "user", "content": said}])
     if asked.method == "embed":
         return _embeddings(params.get("texts") or [])
     if asked.method == "count_tokens":
@@ -158,6 +163,11 @@ def _last_text(params: "Dict[str, Any]") -> str:
         return str(params["prompt"])
     messages: "List[Dict[str, Any]]" = params.get("messages") or [{}]
     return str(messages[-1].get("content") or "")
+
+
+def _template(params: "Dict[str, Any]") -> "Dict[str, str]":
+    name = str(params.get("name"))
+    return {"name": name, "version": "1.0", "hash": sha256(name.encode()).hexdigest()}
 
 
 def _embeddings(texts: "List[str]") -> "Dict[str, Any]":

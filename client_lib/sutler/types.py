@@ -161,11 +161,50 @@ class Completion(_Wire):
         return self._wire.get("request_id")
 
     @property
+    def prompt(self) -> "Optional[Dict[str, str]]":
+        """The template that was run: its ``name``, ``version`` and ``hash``."""
+        return self._wire.get("prompt")
+
+    @property
     def trace(self) -> "Dict[str, Any]":
         return self._wire.get("trace") or {}
 
     def __str__(self) -> str:
         return self.content
+
+
+class Rendered(_Wire):
+    """A template with its values: ``messages`` in the wire's shape.
+
+    ``schema`` is the JSON Schema that its answer has, ``defaults`` what it says about the call.
+    """
+
+    __slots__ = ()
+
+    @property
+    def messages(self) -> "List[Dict[str, Any]]":
+        return list(self._wire["messages"])
+
+    @property
+    def name(self) -> str:
+        return str(self._wire["name"])
+
+    @property
+    def version(self) -> str:
+        return str(self._wire["version"])
+
+    @property
+    def hash(self) -> str:
+        """The name, in hexadecimal digits, of all in this version that can change an answer."""
+        return str(self._wire["hash"])
+
+    @property
+    def schema(self) -> "Optional[Dict[str, Any]]":
+        return self._wire.get("schema")
+
+    @property
+    def defaults(self) -> "Dict[str, Any]":
+        return self._wire.get("defaults") or {}
 
 
 class Chunk(_Wire):

@@ -4,79 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.contract.answers import Answer, openai_chat
-from tests.contract.scripted import Received, ScriptedProvider
-from tests.integration.main_job.conftest import CONFIG, temporary_folder
+from tests.contract.scripted import ScriptedProvider
+from tests.integration.prompts.conftest import until_it_says, write_site
 from tests.support.daemon_process import DaemonProcess
-
-SITE = """\
-templates:
-  - name: weather
-    version: "{version}"
-    variables:
-      place: {{description: where}}
-      unit: {{default: celsius}}
-    system: "You know the weather. {text}"
-    examples:
-      - {{user: "Rome, {{{{unit}}}}", assistant: "warm"}}
-    user: "The weather in {{{{place}}}}?"
-    schema: {{type: object, properties: {{sky: {{type: string}}}}, required: [sky]}}
-    defaults: {{temperature: 0, max_tokens: 77, model_class: small, lane: background}}
-"""
-
-
-def answer(request: Received) -> Answer:
-    return openai_chat('{"sky": "clear"}')
-
-
-folder = pytest.fixture(temporary_folder, scope="module", name="folder")
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ScriptedProvider]:
-    with ScriptedProvider.in_thread(always=answer) as scripted:
-        yield scripted
-
-
-@pytest.fixture(scope="module")
-def site(folder: Path) -> Path:
-    site = folder / "site"
-    site.mkdir(mode=0o700)
-    return site
-
-
-def write(site: Path, version: str, text: str) -> None:
-    path = site / "weather.yaml"
-    path.write_text(SITE.format(version=version, text=text))
-    path.chmod(0o600)
-
-
-@pytest.fixture(scope="module")
-def daemon(provider: ScriptedProvider, folder: Path, site: Path) -> Iterator[DaemonProcess]:
-    write(site, "1.0", "Be brief.")
-    llm = "aliases: {small: scripted/test-model}"
-    config = CONFIG.format(base_url=provider.base_url, llm=llm)
-    config += f"prompts:\n  folders: [{site}]\n"
-    with DaemonProcess(folder / "d", config=config) as running:
-        yield running
-
-
-def until(daemon: DaemonProcess, text: str) -> dict[str, Any]:
-    """Wait until a template says this."""
-    until_s = time.monotonic() + 20
-    while True:
-        (shown,) = daemon.result("prompts.list", name="weather", full=True)["templates"]
-        if text in shown["system"]:
-            found: dict[str, Any] = shown
-            return found
-        assert time.monotonic() < until_s, shown
-        time.sleep(0.05)
 
 
 def run(daemon: DaemonProcess, **params: Any) -> dict[str, Any]:
@@ -182,8 +117,8 @@ def test_prompts_change_without_a_restart_and_nothing_remembered_outlives_them(
 ) -> None:
     asked = {"variables": {"place": "Nice"}}
     assert [run(daemon, **asked)["cached"] for _ in range(2)] == [False, True]
-    write(site, "1.1", "Be kind.")
-    until(daemon, "Be kind.")
+    write_site(site, "1.1", "Be kind.")
+    until_it_says(daemon, "Be kind.")
     reply = run(daemon, **asked)
     assert not reply["cached"]
     assert reply["prompt"]["version"] == "1.1"
@@ -199,7 +134,7 @@ def test_prompts_change_without_a_restart_and_nothing_remembered_outlives_them(
     assert run(daemon, **asked)["prompt"]["version"] == "1.1", "the last good one goes on"
     assert daemon.result("prompts.check")["problems"]
 
-    write(site, "1.1", "Be cruel.")
+    write_site(site, "1.1", "Be cruel.")
     until_s = time.monotonic() + 20
     while "never changes" not in str(daemon.result("prompts.check")["problems"]):
         assert time.monotonic() < until_s

@@ -59,6 +59,7 @@ class Parameters(unittest.TestCase):
     def test_the_options_that_type_checkers_see_are_those_that_are_taken(self):
         self.assertEqual(set(options.CompleteOptions.__annotations__), calls.COMPLETE_OPTIONS)
         self.assertEqual(set(options.EmbedOptions.__annotations__), calls.EMBED_OPTIONS)
+        self.assertEqual(set(options.PromptOptions.__annotations__), calls.PROMPT_OPTIONS)
 
     def test_labels_of_the_client_and_of_the_call_are_joined(self):
         own = {"rank": "3", "project": "p"}
@@ -77,6 +78,39 @@ class Parameters(unittest.TestCase):
         self.assertEqual(call.method, "json")
         self.assertEqual(call.params["schema"], {"type": "object"})
         self.assertEqual(call.value({"parsed": {"a": 1}}), {"a": 1})
+
+    def test_a_template_is_asked_for_with_its_variables_and_the_options_of_a_call(self):
+        options_of_call = {"timeout_s": 3, "temperature": 0}
+        call = calls.prompt(
+            "plan@1", {"name": "n", "a": 1}, {"a": 2, "b": None}, options_of_call, defaults()
+        )
+        self.assertEqual(
+            call.params,
+            {
+                "name": "plan@1",
+                "variables": {"name": "n", "a": 2},
+                "temperature": 0,
+                "request_id": "fresh-id",
+            },
+        )
+        self.assertEqual((call.method, call.timeout_s, call.repeatable), ("prompts.run", 3.0, True))
+        self.assertEqual(options_of_call, {"timeout_s": 3, "temperature": 0})
+        use = {"name": "plan", "version": "1.2", "hash": "ab"}
+        self.assertEqual(call.value({"content": "x", "prompt": use}).prompt, use)
+        with self.assertRaisesRegex(TypeError, "prompts.run.. has no option 'system'"):
+            calls.prompt("plan", None, {}, {"system": "x"}, defaults())
+
+    def test_a_rendered_template_has_messages_and_a_hash(self):
+        call = calls.render("plan", None, {"goal": Message.user("x")}, defaults())
+        self.assertEqual(call.params["variables"], {"goal": {"role": "user", "content": "x"}})
+        self.assertTrue(call.repeatable)
+        wire = {"messages": [{"role": "user", "content": "x"}], "name": "plan"}
+        rendered = call.value(
+            dict(wire, version="1.0", hash="ab", schema=None, defaults={"seed": 1})
+        )
+        self.assertEqual((rendered.name, rendered.version, rendered.hash), ("plan", "1.0", "ab"))
+        self.assertEqual((rendered.messages, rendered.schema), (wire["messages"], None))
+        self.assertEqual(rendered.defaults, {"seed": 1})
 
     def test_texts_are_embedded_in_base64(self):
         call = calls.embed("one", {"dimensions": 4}, defaults())
