@@ -116,7 +116,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         router=router,
         resolver=resolver,
         attempts=attempts,
-        costs=Costs(prices=_prices(config, lasting.log), clock=lasting.clock, log=lasting.log),
+        costs=Costs(prices=price_table(config, lasting.log), clock=lasting.clock, log=lasting.log),
     )
 
 
@@ -220,7 +220,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
     )
 
 
-def _prices(config: Config, log: EventLog) -> PriceTable:
+def price_table(config: Config, log: EventLog) -> PriceTable:
     sellers = {
         name: Seller(
             local=provider.local,

@@ -14,7 +14,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"admission", "ledger", "cache", "providers", "prompts"}),
     frozenset({"pipeline"}),
     frozenset({"server", "http"}),
-    frozenset({"app", "assembly", "generation", "lifecycle", "reload", "__main__"}),
+    frozenset({"app", "assembly", "commands", "generation", "lifecycle", "reload", "__main__"}),
 )
 #: The top floor is one room: the composition root and the way in.
 TOP = len(FLOORS) - 1
