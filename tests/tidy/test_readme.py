@@ -83,7 +83,13 @@ def test_every_option_named_is_one_that_a_command_takes() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - FOREIGN_OPTIONS
     known: set[str] = set()
-    for command in (["sutlerd"], ["sutler"], ["sutler", "chat"], ["sutler", "map"]):
+    for command in (
+        ["sutlerd"],
+        ["sutlerd", "install"],
+        ["sutler"],
+        ["sutler", "chat"],
+        ["sutler", "map"],
+    ):
         said = subprocess.run(
             [Path(sys.executable).parent / command[0], *command[1:], "--help"],
             capture_output=True,
