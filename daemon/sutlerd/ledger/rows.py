@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 from sutlerd.domain.call import Labels
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.record import record
+from sutlerd.domain.usage import UNKNOWN_USAGE
+from sutlerd.ledger.records import Ended
 
 #: Names that callers choose are kept so far; what is longer ends in an ellipsis.
 MAX_NAME_CHARS: Final = 64
@@ -32,6 +34,7 @@ FIGURES: Final = (
     "cost_nanousd",
     "saved_nanousd",
     "unpriced",
+    "unknown",
     "waited_ms",
 )
 
@@ -52,7 +55,8 @@ class UsageRow:
     ``day`` is the budgets' day that it belongs to, as ``YYYY-MM-DD``. ``provider`` and
     ``model`` are those that served, else those that were asked for, and empty for a request
     that was refused before it had a route. ``error`` is the wire's type. ``unpriced`` counts
-    attempts whose cost nobody knows. ``cached`` and ``coalesced`` never hold for one call.
+    attempts whose cost nobody knows, ``unknown`` those whose outcome nobody knows, which were
+    charged at their worst case. ``cached`` and ``coalesced`` never hold for one call.
     """
 
     request_id: str
@@ -75,6 +79,7 @@ class UsageRow:
     cost_nanousd: int = 0
     saved_nanousd: int = 0
     unpriced: int = 0
+    unknown: int = 0
     waited_ms: int = 0
 
     def encode(self) -> bytes:
@@ -106,3 +111,32 @@ def bounded(name: str | None) -> str | None:
     if len(name) <= MAX_NAME_CHARS:
         return name
     return name[: MAX_NAME_CHARS - 1] + "…"
+
+
+def attempt_row(ended: Ended, *, is_priced: bool) -> UsageRow:
+    """Tell what an attempt's end means for the accounts, on the day of its reservation.
+
+    What was amended was entered before, at all that was held: only the difference is new.
+    """
+    held, usage = ended.held, ended.usage or UNKNOWN_USAGE
+    was_entered = ended.state == "amended"
+    is_unknown = ended.state == "unknown" or ended.why == "charged_in_full"
+    return UsageRow(
+        request_id=held.request_id,
+        unix_s=ended.ended_unix_s,
+        day=held.day,
+        payer=Payer(held.uid, bounded(held.job), bounded(held.component), bounded(held.project)),
+        provider=held.provider,
+        model=ended.served or held.model,
+        kind=held.kind,
+        attempts=int(not was_entered),
+        # What nobody said counts nothing.
+        tokens_in=usage.tokens_in or 0,
+        tokens_out=usage.tokens_out or 0,
+        cached_tokens_in=usage.cached_tokens_in or 0,
+        cache_write_tokens_in=usage.cache_write_tokens_in or 0,
+        reasoning_tokens_out=usage.reasoning_tokens_out or 0,
+        cost_nanousd=ended.cost_nanousd - (held.amount_nanousd if was_entered else 0),
+        unpriced=int(not is_priced),
+        unknown=-1 if was_entered else int(is_unknown),
+    )

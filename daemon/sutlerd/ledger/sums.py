@@ -46,6 +46,7 @@ class Sums:
     cost_nanousd: int
     saved_nanousd: int
     unpriced: int
+    unknown: int
     waited_ms: int
 
     def __init__(self) -> None:

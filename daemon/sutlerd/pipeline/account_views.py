@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.ledger.rows import FIGURES, UsageRow
-from sutlerd.ledger.sums import AccountKey, Entry, Sums, grouped
+from sutlerd.ledger.sums import Entry, Sums, grouped
 from sutlerd.pipeline.accounting import Accounting
 
 #: What is looked at where nobody says since when.
@@ -25,7 +25,7 @@ class Archive(Protocol):
 
     async def entries(self, since: str, until: str) -> list[Entry]: ...
 
-    async def rows(self, since: str, until: str, *, uid: int | None) -> list[UsageRow]: ...
+    async def rows(self, wanted: Wanted, since: str, until: str) -> list[UsageRow]: ...
 
 
 @record
@@ -36,6 +36,9 @@ class Wanted:
     until: str | None = None
     uid: int | None = None
     job: str | None = None
+
+    def fits(self, uid: int, job: str | None) -> bool:
+        return self.uid in (None, uid) and self.job in (None, job)
 
 
 class AccountViews:
@@ -62,9 +65,7 @@ class AccountViews:
         since, until = self._days(wanted)
         rows: list[UsageRow] = []
         if self._archive is not None:
-            rows = await self._archive.rows(since, until, uid=wanted.uid)
-        if wanted.job is not None:
-            rows = [row for row in rows if row.payer.job == wanted.job]
+            rows = await self._archive.rows(wanted, since, until)
         calls = list(_by_request(rows).values())
         return {
             "since": since,
@@ -103,13 +104,7 @@ class AccountViews:
         accounts = self._accounting.accounts
         older = [entry for entry in stored if entry[0].day < accounts.open_since]
         fresh = accounts.entries(since=since, until=until)
-        return [entry for entry in [*older, *fresh] if _is_wanted(entry[0], wanted)]
-
-
-def _is_wanted(key: AccountKey, wanted: Wanted) -> bool:
-    if wanted.uid is not None and key.uid != wanted.uid:
-        return False
-    return wanted.job is None or key.job == wanted.job
+        return [entry for entry in [*older, *fresh] if wanted.fits(entry[0].uid, entry[0].job)]
 
 
 def _total(entries: Iterable[Entry]) -> dict[str, Any]:

@@ -6,17 +6,22 @@ Hits are tallied on their own short way and entered once in a while. Nothing her
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from sutlerd.domain.call import Call, Labels
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.usage import UNKNOWN_USAGE, Usage
-from sutlerd.ledger.accounts import Accounts
-from sutlerd.ledger.rows import Payer, UsageRow, bounded, payer_of
+from sutlerd.ledger.accounts import Accounts, Unstored
+from sutlerd.ledger.records import Ended
+from sutlerd.ledger.rows import Payer, UsageRow, attempt_row, bounded, payer_of
+from sutlerd.ledger.sums import AccountKey, Sums
 from sutlerd.pipeline.hits import HitTallies
 from sutlerd.pipeline.result import Answer
+from sutlerd.system.write_target import Job
 
+#: Gives the job that adds sums to the stored accounts, and keeps rows of single calls.
+AddToDisk = Callable[[Mapping[AccountKey, Sums], Sequence[UsageRow]], Job[None]]
 #: Rows of single calls that wait to be stored: more of them in one turn are only added up.
 MAX_ROWS_WAITING = 1000
 #: Refusals whose caller waited for its turn until then.
@@ -29,10 +34,18 @@ class Accounting:
     def __init__(self, *, accounts: Accounts, day_of: Callable[[float], str], clock: Clock) -> None:
         self.accounts = accounts
         self.hit_tallies = HitTallies()
+        self.unstored = Unstored()
         self.rows_dropped = 0
         self.day_of = day_of
         self._clock = clock
         self._rows: list[UsageRow] = []
+        self._add_to_disk: AddToDisk | None = None
+        self._keeps_rows = False
+
+    def stores_with(self, add: AddToDisk, *, keeps_rows: bool) -> None:
+        """Have what attempts cost stored together with their ends from now on."""
+        self._add_to_disk = add
+        self._keeps_rows = keeps_rows
 
     def answered(self, call: Call, answer: Answer, *, coalesced: bool) -> None:
         """Enter a call whose caller has its answer."""
@@ -138,12 +151,27 @@ class Accounting:
             )
         )
 
+    def settled(self, ended: Ended, is_priced: bool) -> Job[None] | None:
+        """Enter the end of an attempt's money, which the ledger tells of.
+
+        Gives what is to be committed together with the end, so that the accounts are never
+        above or below the ledger, whatever is killed; ``None`` where no end is committed.
+        """
+        row = attempt_row(ended, is_priced=is_priced)
+        if not ended.held.attempt or self._add_to_disk is None:
+            self._add(row)
+            return None
+        sums = Sums()
+        sums.add_row(row)
+        key = self.accounts.add(row)
+        return self._add_to_disk({key: sums}, [row] if self._keeps_rows else [])
+
     def enter_hits(self) -> None:
         """Enter what the way of hits has tallied."""
         now_unix_s = self._clock.unix_s()
         day = self.day_of(now_unix_s)
         for tally, hits, saved_nanousd in self.hit_tallies.take():
-            self.accounts.add(
+            self._sum_up(
                 UsageRow(
                     request_id="",
                     unix_s=now_unix_s,
@@ -162,6 +190,11 @@ class Accounting:
         """Give the rows of single calls that were entered since this was asked last."""
         taken, self._rows = self._rows, []
         return taken
+
+    def drop_rows(self) -> None:
+        """Give up the rows that wait: only their sums are kept."""
+        self.rows_dropped += len(self._rows)
+        self._rows.clear()
 
     def _enter(
         self,
@@ -197,10 +230,15 @@ class Accounting:
         if is_kept:
             self._add(row)
         else:
-            self.accounts.add(row)
+            self._sum_up(row)
+
+    def _sum_up(self, row: UsageRow) -> None:
+        self.unstored.note(self.accounts.add(row), row)
 
     def _add(self, row: UsageRow) -> None:
-        self.accounts.add(row)
+        self._sum_up(row)
+        if not self._keeps_rows:
+            return
         if len(self._rows) < MAX_ROWS_WAITING:
             self._rows.append(row)
         else:
