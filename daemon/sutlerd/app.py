@@ -23,6 +23,7 @@ from sutlerd.generation import Generations
 from sutlerd.ledger.accounts import Accounts
 from sutlerd.ledger.days import Days
 from sutlerd.pipeline.accounting import Accounting
+from sutlerd.pipeline.experience import Experience
 from sutlerd.pipeline.idempotency import RequestLog
 from sutlerd.pipeline.places import Places
 from sutlerd.pipeline.turnstile import Turnstile
@@ -78,6 +79,7 @@ class App:
         # No await from here on: every request is served by the old one or by the new one.
         lasting.turnstile.adopt(config.llm, places)
         lasting.library.put_in_place()
+        lasting.experience.adopt(config.llm)
         ground = lay_ground(config, providers, lasting)
         self.config, self.providers, self.attempts = config, providers, ground.attempts
         self.hub.adopt(build_serving(ground), config.limits)
@@ -138,6 +140,7 @@ async def build(
         tasks=tasks,
         generations=generations,
         turnstile=Turnstile(llm=config.llm, clock=clock),
+        experience=Experience(llm=config.llm, clock=clock, log=log),
         request_log=RequestLog(store, passing),
         accounting=_accounting(config, clock),
         library=PromptLibrary(

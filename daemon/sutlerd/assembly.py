@@ -28,6 +28,7 @@ from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.counting import Counting
 from sutlerd.pipeline.embed_batch import Batch
 from sutlerd.pipeline.embedding import Embeddings
+from sutlerd.pipeline.experience import Experience
 from sutlerd.pipeline.hits import HitPath
 from sutlerd.pipeline.idempotency import RequestLog
 from sutlerd.pipeline.resolve import Resolver
@@ -52,6 +53,7 @@ class Lasting:
     tasks: Tasks
     generations: Generations
     turnstile: Turnstile
+    experience: Experience
     request_log: RequestLog
     accounting: Accounting
     library: PromptLibrary
@@ -106,6 +108,8 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         clock=lasting.clock,
         max_retries=llm.max_retries,
         max_timeout_s=llm.max_timeout_s,
+        retry_after_sent=llm.retry.retry_after_sent,
+        experience=lasting.experience,
         stopping=lasting.stopping,
     )
     return Ground(
@@ -194,6 +198,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         providers=ground.providers,
         off=ground.providers.off,
         costs=ground.costs,
+        circuits=lasting.experience.circuits,
         clock=lasting.clock,
     )
     return Services(
@@ -215,6 +220,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
             accounting=lasting.accounting, archive=None, clock=lasting.clock
         ),
         gate=lasting.turnstile.gate,
+        circuits=lasting.experience.circuits,
         tasks=lasting.tasks,
         clock=lasting.clock,
     )

@@ -35,7 +35,6 @@ IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType(
             loud=True,
         ),
         "llm.never_fall_back": _pending("calls fall back as their own parameter says"),
-        "llm.retry": _pending("the built-in rules for retries hold"),
         "llm.hedging": _pending("no call is sent twice"),
         "llm.ledger": _pending("no account is kept"),
         "llm.monitoring.prometheus": _pending("no metrics are served"),

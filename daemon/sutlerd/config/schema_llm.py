@@ -107,6 +107,15 @@ class RetryConfig(Group):
     retry_after_sent: bool = True
 
 
+class CircuitConfig(Group):
+    """When an endpoint, or one model of it, is left alone for a while: so many of at least so
+    many calls within the window failed."""
+
+    failure_pct: Annotated[float, Field(gt=0, le=100)] = 50.0
+    least_calls: Count = 10
+    window_s: Seconds = 30.0
+
+
 class HedgingConfig(Group):
     enabled: bool = False
     after_percentile: Percent = 95.0
@@ -182,6 +191,7 @@ class LlmConfig(Group):
     prices: dict[Model, Price] = Field(default_factory=dict)
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
+    circuit: CircuitConfig = Field(default_factory=CircuitConfig)
     hedging: HedgingConfig = Field(default_factory=HedgingConfig)
     fairness: FairnessConfig = Field(default_factory=FairnessConfig)
     monitoring: MonitoringConfig = Field(default_factory=MonitoringConfig)

@@ -9,25 +9,21 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from sutlerd.domain.call import Route
-from sutlerd.domain.errors import (
-    CallError,
-    ContextLengthExceeded,
-    InvalidParams,
-    ProviderError,
-    ProviderUnavailable,
-    RateLimited,
-    ShuttingDown,
-)
+from sutlerd.domain.errors import CallError, InvalidParams, RateLimited, ShuttingDown
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.domain.usage import Usage
+from sutlerd.pipeline.circuits import RouteClosed
+from sutlerd.pipeline.experience import Experience
+from sutlerd.pipeline.failing import Told, error_of, error_of_closed, told
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.retry import Again, Decision, Effort, NextRoute
 from sutlerd.pipeline.turnstile import Passed, Turnstile
-from sutlerd.providers.contract import AttemptFailed, BuiltRequest, Provider, Verdict
+from sutlerd.providers.contract import AttemptFailed, BuiltRequest, Provider
 
 #: Less than this is the clock's own grain, not another caller's time.
 _MORE_PATIENCE_S = 0.01
@@ -89,6 +85,31 @@ class Arrived(Generic[T]):
     asked_unix_s: float
 
 
+@dataclass(slots=True, kw_only=True)
+class Trip(Generic[T]):
+    """Where a journey has come to."""
+
+    journey: Journey[T]
+    ahead: list[Route]
+    effort: Effort
+    told: Told = field(default_factory=list)
+    closed: list[RouteClosed] = field(default_factory=list)
+    ends: CallError | None = None
+    queued_s: float = 0.0
+    bucket: str | None = None
+
+    def next_leg(self) -> Leg | None:
+        """Give the next route's leg, passing over routes that cannot honour the request."""
+        while self.ahead:
+            route = self.ahead.pop(0)
+            self.effort.moves_on()
+            try:
+                return self.journey.leg(route)
+            except InvalidParams:
+                self.told.append(told(route, "cannot_honour", 0.0))
+        return None
+
+
 class Attempts:
     """Makes all attempts. ``max_retries`` counts over the whole chain. ``stopping`` is set when
     the daemon stops."""
@@ -102,6 +123,8 @@ class Attempts:
         clock: Clock,
         max_retries: int,
         max_timeout_s: float,
+        retry_after_sent: bool,
+        experience: Experience,
         stopping: asyncio.Event,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -111,6 +134,8 @@ class Attempts:
         self._clock = clock
         self._max_retries = max_retries
         self._max_timeout_s = max_timeout_s
+        self._retry_after_sent = retry_after_sent
+        self._experience = experience
         self._chance = chance
         self._stopping = stopping
 
@@ -121,56 +146,77 @@ class Attempts:
 
     async def travel(self, routes: Sequence[Route], journey: Journey[T]) -> Arrived[T]:
         """Try the chain. Raises the ``CallError`` that the callers are told."""
-        ahead = list(routes)
-        leg = journey.leg(ahead.pop(0))
-        effort = Effort(attempts_left=self._max_retries + 1, routes_left=len(ahead))
-        told: list[dict[str, Any]] = []
-        queued_s, bucket = 0.0, None
-        while True:
-            effort.starts()
-            started_s = self._clock.monotonic_s()
-            ends: CallError
+        self._experience.retry_budget.called(self._clock.monotonic_s())
+        trip = Trip(journey=journey, ahead=list(routes), effort=self._effort(len(routes)))
+        leg: Leg | None = journey.leg(trip.ahead.pop(0))
+        while leg is not None:
             try:
-                passed = await self._admitted(journey, leg, started_s)
-                queued_s += passed.permit.queued_s
-                bucket = passed.permit.bucket or bucket
-                started_s = self._clock.monotonic_s()
-                asked_unix_s = self._clock.unix_s()
-                brought = await self._once(journey, leg, passed, started_s)
+                return await self._attempt(trip, leg)
+            except RouteClosed as closed:
+                trip.closed.append(closed)
+                decision: Decision = NextRoute()
             except RateLimited as refused:
                 # Not asked at all: the wait would be longer than the caller's time.
-                told.append(_told(leg.route, refused.type, 0.0))
-                ends = refused
-                decision: Decision = NextRoute()
+                trip.ends = refused
+                decision = NextRoute()
             except AttemptFailed as failure:
-                now_s = self._clock.monotonic_s()
-                told.append(_told(leg.route, failure.kind, now_s - started_s))
-                ends = _error(failure, leg.route, told)
-                decision = effort.after(
-                    failure,
-                    was_heard=journey.was_heard,
-                    time_left_s=journey.time_left_s(),
-                    chance=self._chance(),
-                )
-            else:
-                told.append(_told(leg.route, "ok", self._clock.monotonic_s() - started_s))
-                return Arrived(
-                    brought=brought,
-                    leg=leg,
-                    attempts=told,
-                    queued_s=queued_s,
-                    bucket=bucket,
-                    asked_unix_s=asked_unix_s,
-                )
+                provider = self._providers[leg.route.provider]
+                trip.ends = error_of(failure, leg.route, provider, trip.told)
+                decision = self._decide(trip, failure)
             if isinstance(decision, Again):
                 await self._pause(decision.delay_s)
-                continue
-            onward = None
-            if isinstance(decision, NextRoute):
-                onward = _next_leg(journey, ahead, effort, told)
-            if onward is None:
-                raise ends
-            leg = onward
+            elif isinstance(decision, NextRoute):
+                leg = trip.next_leg()
+            else:
+                leg = None
+        raise trip.ends or error_of_closed(trip.closed, trip.told)
+
+    def _effort(self, routes: int) -> Effort:
+        return Effort(
+            attempts_left=self._max_retries + 1,
+            routes_left=routes - 1,
+            retry_after_sent=self._retry_after_sent,
+        )
+
+    def _decide(self, trip: Trip[T], failure: AttemptFailed) -> Decision:
+        now_s = self._clock.monotonic_s()
+        return trip.effort.after(
+            failure,
+            was_heard=trip.journey.was_heard,
+            time_left_s=trip.journey.time_left_s(),
+            chance=self._chance(),
+            granted=lambda: self._experience.retry_budget.take(now_s),
+        )
+
+    async def _attempt(self, trip: Trip[T], leg: Leg) -> Arrived[T]:
+        """Make one attempt, and note how it ended."""
+        started_s = self._clock.monotonic_s()
+        try:
+            passed = await self._admitted(trip.journey, leg, started_s)
+            trip.effort.starts()
+            trip.queued_s += passed.permit.queued_s
+            trip.bucket = passed.permit.bucket or trip.bucket
+            started_s, asked_unix_s = self._clock.monotonic_s(), self._clock.unix_s()
+            brought = await self._once(trip.journey, leg, passed, started_s)
+        except RouteClosed:
+            trip.told.append(told(leg.route, "circuit_open", 0.0))
+            raise
+        except RateLimited as refused:
+            trip.told.append(told(leg.route, refused.type, 0.0))
+            raise
+        except AttemptFailed as failure:
+            passed_s = self._clock.monotonic_s() - started_s
+            trip.told.append(told(leg.route, failure.kind, passed_s))
+            raise
+        trip.told.append(told(leg.route, "ok", self._clock.monotonic_s() - started_s))
+        return Arrived(
+            brought=brought,
+            leg=leg,
+            attempts=trip.told,
+            queued_s=trip.queued_s,
+            bucket=trip.bucket,
+            asked_unix_s=asked_unix_s,
+        )
 
     async def _pause(self, delay_s: float) -> None:
         """Wait until the same route may be tried again. Raises ``ShuttingDown``."""
@@ -183,6 +229,9 @@ class Attempts:
 
     async def _admitted(self, journey: Journey[T], leg: Leg, now_s: float) -> Passed:
         """Wait at the gate for as long as anybody who travels along has time."""
+        circuits = self._experience.circuits
+        # Seen before it waits, and once more when its turn comes.
+        circuits.check(leg.route)
         while True:
             asked_s = self._clock.monotonic_s()
             queue_end_s = now_s + self._queue_timeout_s
@@ -194,6 +243,7 @@ class Attempts:
                     leg.built,
                     max_tokens_out=journey.max_tokens_out,
                     wait_until_s=wait_until_s,
+                    enter=lambda: circuits.enter(leg.route),
                 )
             except RateLimited:
                 # Somebody more patient may have joined while it waited.
@@ -208,51 +258,14 @@ class Attempts:
             # Callers that leave end the journey: no caller's time bounds an attempt.
             brought = await journey.once(provider, leg, deadline_s=now_s + self._max_timeout_s)
         except AttemptFailed as failure:
+            self._experience.circuits.failed(passed.entry, failure)
             self._turnstile.failed(passed, failure, chance=self._chance())
             raise
         except BaseException:
+            passed.entry.release()
             self._turnstile.abandoned(passed)
             raise
+        self._experience.circuits.succeeded(passed.entry)
         seen = provider.limits_seen(leg.built) if passed.listens else None
         self._turnstile.succeeded(passed, brought.usage, seen)
         return brought
-
-
-def _next_leg(
-    journey: Journey[T], ahead: list[Route], effort: Effort, told: list[dict[str, Any]]
-) -> Leg | None:
-    """Give the next route's leg, passing over routes that cannot honour the request."""
-    while ahead:
-        route = ahead.pop(0)
-        effort.moves_on()
-        try:
-            return journey.leg(route)
-        except InvalidParams:
-            told.append(_told(route, "cannot_honour", 0.0))
-    return None
-
-
-def _told(route: Route, outcome: str, passed_s: float) -> dict[str, Any]:
-    return {
-        "provider": route.provider,
-        "model": route.model,
-        "outcome": outcome,
-        "ms": round(passed_s * 1000, 3),
-    }
-
-
-def _error(failure: AttemptFailed, route: Route, attempts: list[dict[str, Any]]) -> CallError:
-    """Say a failure in the words of the wire."""
-    said = f"{route}: {failure.message}"
-    if failure.verdict is Verdict.TOO_LONG:
-        return ContextLengthExceeded(
-            said,
-            tokens_needed=failure.tokens_needed,
-            tokens_allowed=failure.tokens_allowed,
-            attempts=attempts,
-        )
-    if failure.verdict is not Verdict.RETRY:
-        return ProviderError(said, attempts=attempts, status=failure.status)
-    if failure.status == 429:
-        return RateLimited(said, retry_after_s=failure.retry_after_s, attempts=attempts)
-    return ProviderUnavailable(said, retry_after_s=failure.retry_after_s, attempts=attempts)

@@ -14,6 +14,7 @@ from sutlerd.domain.call import ChatRequest, EmbedRequest, Route
 from sutlerd.domain.errors import InvalidParams
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.reply import Reply
+from sutlerd.pipeline.circuits import Circuits
 from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.params import nearest
 from sutlerd.providers.contract import AttemptFailed, Provider
@@ -34,11 +35,13 @@ class Checking:
         providers: Mapping[str, Provider],
         off: Mapping[str, str],
         costs: Costs,
+        circuits: Circuits,
         clock: Clock,
     ) -> None:
         self._providers = providers
         self._off = off
         self._costs = costs
+        self._circuits = circuits
         self._clock = clock
 
     async def check(self, names: list[str] | None) -> dict[str, Any]:
@@ -81,6 +84,8 @@ class Checking:
             try:
                 said, cost = await ask(provider, model)
                 verdict = "ok"
+                # An operator's word: what was closed is open from now on.
+                self._circuits.reset(provider.name)
             except AttemptFailed as failure:
                 verdict, said = "failed", failure.message
             except InvalidParams as refusal:

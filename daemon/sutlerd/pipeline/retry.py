@@ -1,18 +1,23 @@
 """After a failed attempt: the same route again, the next one, or the end. Pure.
 
 One layer retries, this one. Never after a piece reached a caller; at most one more try after
-an attempt whose bill nobody knows; a provider's hint is kept to the second, or the route is
-left if the hint passes the caller's time.
+an attempt whose bill nobody knows, none if the operator says so; a provider's hint is kept to
+the second, or the route is left if the hint passes the caller's time, or if the budget of
+retries is spent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sutlerd.providers.contract import AttemptFailed, Outcome, Verdict
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 8.0
+#: A provider that is overloaded is left in peace for as long as after so many more failures.
+_OVERLOADED_TRIES = 2
+_TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +51,12 @@ def backoff_s(tries: int, *, chance: float) -> float:
 
 @dataclass(kw_only=True)
 class Effort:
-    """What was tried so far for one flight."""
+    """What was tried so far for one flight. ``retry_after_sent``: whether an attempt that may
+    have been billed is followed by another."""
 
     attempts_left: int
     routes_left: int
+    retry_after_sent: bool = True
     tries_here: int = 0
     unknown_outcomes: int = 0
 
@@ -62,11 +69,20 @@ class Effort:
         self.tries_here = 0
 
     def after(
-        self, failure: AttemptFailed, *, was_heard: bool, time_left_s: float, chance: float
+        self,
+        failure: AttemptFailed,
+        *,
+        was_heard: bool,
+        time_left_s: float,
+        chance: float,
+        granted: Callable[[], bool],
     ) -> Decision:
-        """Decide what follows a failure. ``time_left_s`` is the most patient caller's."""
+        """Decide what follows a failure. ``time_left_s`` is the most patient caller's;
+        ``granted`` takes leave from the budget of retries."""
         if failure.outcome is Outcome.UNKNOWN:
             self.unknown_outcomes += 1
+            if not self.retry_after_sent:
+                return GiveUp()
         if was_heard or failure.verdict in (Verdict.REFUSED, Verdict.TOO_LONG):
             return GiveUp()
         onward: Decision = NextRoute() if self.routes_left > 0 else GiveUp()
@@ -78,5 +94,10 @@ class Effort:
             return NextRoute()
         delay_s = failure.retry_after_s
         if delay_s is None:
-            delay_s = backoff_s(self.tries_here, chance=chance)
-        return Again(delay_s) if delay_s < time_left_s else onward
+            more = _OVERLOADED_TRIES if failure.kind == "overloaded" else 0
+            delay_s = backoff_s(self.tries_here + more, chance=chance)
+        if delay_s >= time_left_s:
+            return onward
+        # What was told to come later is paced by its limit, which is closed for all till then.
+        paced = failure.status == _TOO_MANY
+        return Again(delay_s) if paced or granted() else onward

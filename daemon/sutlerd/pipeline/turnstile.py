@@ -6,6 +6,7 @@ key, or a model of it that has limits of its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import orjson
@@ -20,6 +21,7 @@ from sutlerd.domain.call import Route
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.usage import Usage
 from sutlerd.pipeline.boundaries import Boundaries
+from sutlerd.pipeline.circuits import Entry
 from sutlerd.pipeline.places import Asker, Places
 from sutlerd.pipeline.retry import backoff_s
 from sutlerd.providers.contract import (
@@ -40,6 +42,7 @@ class Passed:
     ``listens`` says whether there are limits that the provider's headers could correct.
     """
 
+    entry: Entry
     learner: Learner
     permit: Permit
     route: Route
@@ -85,8 +88,12 @@ class Turnstile:
         *,
         max_tokens_out: int,
         wait_until_s: float,
+        enter: Callable[[], Entry],
     ) -> Passed:
-        """Wait for leave to make one attempt. Raises ``CallError``."""
+        """Wait for leave to make one attempt. Raises ``CallError``.
+
+        ``enter`` lets it through the circuits in the same step, or raises ``RouteClosed``.
+        """
         boundary = self._boundaries.of(route)
         learner = self._boundaries.learner(boundary, self._clock.monotonic_s())
         size_bytes = len(orjson.dumps(built.body)) if learner.counts_tokens else 0
@@ -99,9 +106,11 @@ class Turnstile:
             wait_until_s=wait_until_s,
             labels={"lane": asker.lane, "job": asker.caller.job},
         )
-        permit = await self.gate.admit(ask, _free)
+        # Here the ledger's reservation will follow; an entry is released if that is refused.
+        permit = await self.gate.admit(ask, enter)
         return Passed(
             learner=learner,
+            entry=permit.token,
             permit=permit,
             route=route,
             size_bytes=size_bytes,
@@ -201,7 +210,3 @@ def _views(seen: RateLimitView | None) -> dict[str, Seen]:
 def _own_limit(limits: CallerLimits) -> OwnLimit:
     share = None if limits.share is None else float(limits.share)
     return OwnLimit(share=share, calls_in_flight=limits.calls_in_flight)
-
-
-def _free() -> None:
-    """Stand where the ledger will: nothing is reserved, nothing refused."""

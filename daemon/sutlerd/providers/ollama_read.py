@@ -28,6 +28,7 @@ _STATUS_OF_WORDS = (
     (re.compile(r"server busy|maximum pending requests", re.I), 503),
     (re.compile(r"unauthorized", re.I), 401),
 )
+_FULL = re.compile(r"server busy|maximum pending requests", re.I)
 _NO_ROOM = re.compile(r"requires more system memory", re.I)
 
 
@@ -44,6 +45,9 @@ def amend(failure: AttemptFailed, words: ErrorWords) -> AttemptFailed:
         # No wait gives the machine more memory; another model may fit.
         failure.verdict, failure.kind = Verdict.MODEL_GONE, "no_memory"
         failure.retry_after_s = None
+    elif failure.status == 503 and _FULL.search(words.message):
+        # What others say with 429: it is well, and has too much to do just now.
+        failure.status, failure.kind = 429, "rate_limit"
     return failure
 
 

@@ -17,6 +17,7 @@ from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.pipeline.account_views import AccountViews
 from sutlerd.pipeline.checking import Checking
+from sutlerd.pipeline.circuits import Circuits
 from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.counting import Counting
 from sutlerd.pipeline.embedding import Embeddings
@@ -77,6 +78,7 @@ class Services:
         costs: Costs,
         account_views: AccountViews,
         gate: Gate,
+        circuits: Circuits,
         tasks: Tasks,
         clock: Clock,
     ) -> None:
@@ -96,6 +98,7 @@ class Services:
         self._second_tier = second_tier
         self._hit_path = hit_path
         self._gate = gate
+        self._circuits = circuits
         self._tasks = tasks
         self._clock = clock
         self._started_s = clock.monotonic_s()
@@ -113,7 +116,7 @@ class Services:
                 "id": model,
                 "provider": provider.name,
                 "default": (provider.name, model) == self._default_route,
-                "available": True,
+                "available": self._circuits.is_asked(Route(provider=provider.name, model=model)),
                 "capabilities": provider.capabilities(model).to_wire(),
                 "price": await self._costs.shown(Route(provider=provider.name, model=model)),
             }
@@ -147,6 +150,7 @@ class Services:
             "prompts": self._prompts(caller),
             "queue": self._queue_by_lane(),
             "buckets": self._gate.levels(),
+            "circuits": self._circuits.snapshot(),
             "buffered_bytes": hub.buffered_bytes,
             "clients_cut": tally.cut_slow,
             "connections_refused": tally.refused_connections,

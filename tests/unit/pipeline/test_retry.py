@@ -25,7 +25,8 @@ def effort(attempts: int = 4, routes: int = 0) -> Effort:
 
 
 def after(tried: Effort, failure: AttemptFailed, **how: object) -> object:
-    settings: dict[str, object] = {"was_heard": False, "time_left_s": 60.0, "chance": 0.5} | how
+    settings: dict[str, object] = {"was_heard": False, "time_left_s": 60.0, "chance": 0.5}
+    settings |= {"granted": lambda: True} | how
     return tried.after(failure, **settings)  # type: ignore[arg-type]  # one table of defaults
 
 

@@ -113,7 +113,7 @@ def test_what_is_no_whole_reply_is_unusable(body: object) -> None:
     ("status", "message", "verdict", "kind"),
     [
         (404, "model 'x' not found", Verdict.MODEL_GONE, "model_gone"),
-        (503, "server busy, maximum pending requests exceeded", Verdict.RETRY, "http_503"),
+        (503, "server busy, maximum pending requests exceeded", Verdict.RETRY, "rate_limit"),
         (400, '"x" does not support tools', Verdict.REFUSED, "http_400"),
         (400, "the input length exceeds the context length", Verdict.TOO_LONG, "too_long"),
         (500, "model requires more system memory (9 GiB)", Verdict.MODEL_GONE, "no_memory"),
