@@ -31,12 +31,15 @@ if TYPE_CHECKING:
     from sutler.calls import Call
     from sutler.errors import SutlerError
     from sutler.options import (
+        CallOptions,
         ChatOptions,
         CompleteOptions,
         Conversation,
         EmbedOptions,
+        Function,
         JsonOptions,
         PromptOptions,
+        RunOptions,
     )
     from sutler.types import Completion, Embeddings, Rendered, TokenCount
 
@@ -118,6 +121,47 @@ class AsyncClient:
         call = calls.render(name, variables, more, home.defaults)
         rendered: "Rendered" = await AsyncAsk(home, call).answer()
         return rendered
+
+    async def function_call(
+        self,
+        messages: "Conversation",
+        functions: "Sequence[Union[Function, Callable[..., Any]]]",
+        function_choice: "Union[str, Mapping[str, Any], None]" = None,
+        **options: "Unpack[CallOptions]",
+    ) -> "Completion":
+        """Let a model choose a function; see `sutler.Client.function_call`."""
+        home = self._here()
+        call = calls.function_call(
+            messages, functions, function_choice, dict(options), home.defaults
+        )
+        reply: "Completion" = await AsyncAsk(home, call).answer()
+        return reply
+
+    async def run_tools(
+        self,
+        messages: "Conversation",
+        tools: "Mapping[str, Callable[..., Any]]",
+        *,
+        functions: "Optional[Sequence[Function]]" = None,
+        max_rounds: int = 10,
+        **options: "Unpack[RunOptions]",
+    ) -> "Completion":
+        """Let a model call functions until it answers; see `sutler.Client.run_tools`.
+
+        The calls of one round run at once: coroutine functions here, others in threads.
+        """
+        from sutler.aio_tools import outcomes
+        from sutler.tools import ToolRun
+
+        run = ToolRun(messages, tools, functions, max_rounds, options)
+        while True:
+            home = self._here()
+            call = calls.complete(run.messages, run.options(), home.defaults)
+            reply: "Completion" = await AsyncAsk(home, call).answer()
+            wanted = run.wanted(reply)
+            if not wanted:
+                return reply
+            run.told(wanted, await outcomes(wanted))
 
     def stream(
         self, messages_or_prompt: "Conversation", **options: "Unpack[CompleteOptions]"

@@ -138,6 +138,21 @@ def render(
     return Call("prompts.render", params, defaults.timeout_s, Rendered)
 
 
+def function_call(
+    asked: "Conversation",
+    functions: "Sequence[Any]",
+    choice: "Any",
+    options: "Dict[str, Any]",
+    defaults: Defaults,
+) -> Call:
+    from sutler.tools import definitions
+
+    params: "Dict[str, Any]" = {"messages": conversation(asked, options.pop("system", None))}
+    options["functions"] = definitions(functions)
+    options["function_call"] = choice
+    return _answered("function_call", params, options, COMPLETE_OPTIONS, defaults, Completion)
+
+
 def embed(
     texts: "Union[str, Sequence[str]]", options: "Dict[str, Any]", defaults: Defaults
 ) -> Call:
@@ -212,13 +227,20 @@ def _conversation(asked: "Conversation", system: "Optional[str]") -> "Dict[str, 
     """Give ``prompt`` and ``system``, or ``messages`` with the system's first."""
     if isinstance(asked, str):
         return {"prompt": asked} if system is None else {"prompt": asked, "system": system}
-    if isinstance(asked, dict) or hasattr(asked, "to_dict"):
+    return {"messages": conversation(asked, system)}
+
+
+def conversation(asked: "Conversation", system: "Optional[str]") -> "List[Dict[str, Any]]":
+    """Give a prompt or messages as a new list of messages, the system's first."""
+    if isinstance(asked, str):
+        messages: "List[Dict[str, Any]]" = [{"role": "user", "content": asked}]
+    elif isinstance(asked, dict) or hasattr(asked, "to_dict"):
         messages = [_plain(asked)]
     else:
         messages = [_plain(message) for message in asked]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
-    return {"messages": messages}
+    return messages
 
 
 def _template(

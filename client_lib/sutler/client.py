@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
     from sutler.errors import SutlerError
     from sutler.options import (
+        CallOptions,
         ChatOptions,
         CompleteOptions,
         Conversation,
         EmbedOptions,
+        Function,
         JsonOptions,
         PromptOptions,
+        RunOptions,
     )
     from sutler.stream import Stream
     from sutler.types import Completion, Embeddings, Rendered, TokenCount
@@ -169,6 +172,54 @@ class Client:
         call = calls.render(name, variables, more, here.defaults)
         rendered: "Rendered" = Ask(here.home, call).answer()
         return rendered
+
+    def function_call(
+        self,
+        messages: "Conversation",
+        functions: "Sequence[Union[Function, Callable[..., Any]]]",
+        function_choice: "Union[str, Mapping[str, Any], None]" = None,
+        **options: "Unpack[CallOptions]",
+    ) -> "Completion":
+        """Let a model choose a function and its arguments; the reply has ``tool_calls``.
+
+        A function is a definition, or a Python function whose signature says it.
+        ``function_choice`` is ``auto``, ``none``, ``required`` or a function's name.
+        """
+        here = self._here()
+        call = calls.function_call(
+            messages, functions, function_choice, dict(options), here.defaults
+        )
+        reply: "Completion" = Ask(here.home, call).answer()
+        return reply
+
+    def run_tools(
+        self,
+        messages: "Conversation",
+        tools: "Mapping[str, Callable[..., Any]]",
+        *,
+        functions: "Optional[Sequence[Function]]" = None,
+        max_rounds: int = 10,
+        **options: "Unpack[RunOptions]",
+    ) -> "Completion":
+        """Let a model call functions until it answers; gives the answer.
+
+        What the model may call is in ``tools``, by name; ``functions`` describes it, else the
+        signatures do. A function that raises is told to the model as its result. A
+        ``function_call`` that forces a call holds for the first round only. Raises
+        InvalidOutput if the model still calls after ``max_rounds``; ``timeout_s`` bounds each
+        round.
+        """
+        from sutler.tools import ToolRun
+
+        run = ToolRun(messages, tools, functions, max_rounds, options)
+        while True:
+            here = self._here()
+            call = calls.complete(run.messages, run.options(), here.defaults)
+            reply: "Completion" = Ask(here.home, call).answer()
+            wanted = run.wanted(reply)
+            if not wanted:
+                return reply
+            run.told(wanted, [one.run() for one in wanted])
 
     def stream(
         self, messages_or_prompt: "Conversation", **options: "Unpack[CompleteOptions]"

@@ -38,8 +38,8 @@ class EmbedOptions(CommonOptions, total=False):
     dimensions: Optional[int]
 
 
-class AnswerOptions(CommonOptions, total=False):
-    """What every call that is answered in words takes.
+class PlainOptions(CommonOptions, total=False):
+    """What every call that is answered by a model takes, whatever its answer is.
 
     ``sample`` asks for the n-th independent answer to the same prompt.
     """
@@ -51,13 +51,16 @@ class AnswerOptions(CommonOptions, total=False):
     stop: Union[str, Sequence[str], None]
     seed: Optional[int]
     metadata: Optional[Mapping[str, Any]]
+    response_format: Optional[Mapping[str, Any]]
+    json_mode: Optional[bool]
+    sample: Optional[int]
+
+
+class AnswerOptions(PlainOptions, total=False):
     functions: "Optional[Sequence[Function]]"
     function_call: Union[str, Mapping[str, Any], None]
     tools: Optional[Sequence[Mapping[str, Any]]]
     tool_choice: Union[str, Mapping[str, Any], None]
-    response_format: Optional[Mapping[str, Any]]
-    json_mode: Optional[bool]
-    sample: Optional[int]
 
 
 class ChatOptions(AnswerOptions, total=False):
@@ -68,8 +71,19 @@ class ChatOptions(AnswerOptions, total=False):
 PromptOptions = ChatOptions
 
 
-class JsonOptions(AnswerOptions, total=False):
+class JsonOptions(PlainOptions, total=False):
     system: Optional[str]
+
+
+class CallOptions(PlainOptions, total=False):
+    """What calls of functions take, besides the functions."""
+
+    system: Optional[str]
+    schema: Optional[Mapping[str, Any]]
+
+
+class RunOptions(CallOptions, total=False):
+    function_call: Union[str, Mapping[str, Any], None]
 
 
 class CompleteOptions(ChatOptions, total=False):
