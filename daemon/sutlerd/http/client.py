@@ -39,6 +39,8 @@ class Open(Protocol):
 
     held_bytes: int
 
+    def abandon(self) -> None: ...
+
     def cancel(self, error: CallError) -> None: ...
 
 
@@ -107,7 +109,7 @@ class Client(asyncio.Protocol):
         if inner is not None:
             inner.connection_lost(exc)
         for call in list(self.pending):
-            call.cancel(Cancelled("the client has left"))
+            call.abandon()
         self.account()
         self.house.left(self)
 

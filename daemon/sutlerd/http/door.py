@@ -46,9 +46,13 @@ class Page:
 
 @dataclass(slots=True, kw_only=True)
 class Stream:
-    """Server-sent events as they come; each of ``pieces`` is written at once."""
+    """Server-sent events as they come; each of ``pieces`` is written at once.
+
+    ``done`` is called when the last was written, or nobody is there to read it.
+    """
 
     pieces: AsyncIterator[bytes]
+    done: Callable[[], None]
     headers: dict[str, str] = field(default_factory=dict)
 
 

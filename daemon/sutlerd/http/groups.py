@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from sutlerd.http.anthropic_api import AnthropicApi
 from sutlerd.http.door import Door
 from sutlerd.http.house import House
+from sutlerd.http.openai_api import OpenAiApi
 from sutlerd.http.probes import probes
 
 
 def all_doors(house: House) -> list[Door]:
     """Give every route of the site."""
-    return [*probes(house)]
+    return [*probes(house), *OpenAiApi(house).doors(), *AnthropicApi(house).doors()]

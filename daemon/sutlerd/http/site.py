@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from sutlerd.domain.caller import Caller
@@ -257,15 +257,8 @@ class Site:
                 await events.write(piece)
             await events.write_eof()
         finally:
-            await _ended(answer.pieces)
+            answer.done()
         return events
-
-
-async def _ended(pieces: Any) -> None:
-    """Have a generator that was left in its middle clean up now, not at some later time."""
-    close: Callable[[], Any] | None = getattr(pieces, "aclose", None)
-    if close is not None:
-        await close()
 
 
 def stopping() -> ShuttingDown:

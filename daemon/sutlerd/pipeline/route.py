@@ -147,7 +147,9 @@ class Router:
         known = [m for p in self._providers.values() for m in p.models]
         near = nearest(model, known + list(self._providers) + list(self._aliases))
         hint = f"; did you mean {near}?" if near else "; `sutler models` lists what there is"
-        raise InvalidParams(f"params.model: no provider lists {model[:100]!r}{hint}")
+        refusal = InvalidParams(f"params.model: no provider lists {model[:100]!r}{hint}")
+        refusal.data["unknown_model"] = model[:100]
+        raise refusal
 
     def _in_service(self, name: str) -> Listed:
         listed = self._providers.get(name)

@@ -1,0 +1,88 @@
+"""The daemon's own headers: what a request may say in them, what an answer says. Pure.
+
+They are the wire's parameters that neither API has a word for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sutlerd.domain.errors import InvalidParams
+from sutlerd.http.calls import Told
+
+_REQUEST_NAME = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+_SHOWN = 100
+
+#: (limit, remaining, reset_s) by the name of a bucket.
+Shares = Mapping[str, tuple[float, float, float]]
+
+
+def options(headers: Mapping[str, str]) -> dict[str, Any]:
+    """Give the parameters that a request's headers say. Raises ``InvalidParams``.
+
+    ``x-sutler-labels`` is ``name=value`` with commas between; ``x-sutler-cache`` and
+    ``x-sutler-lane`` are words of the wire. ``idempotency-key`` is the ``request_id``. The
+    trace of ``traceparent`` becomes the label ``trace``; one that is malformed is nobody's.
+    """
+    found: dict[str, Any] = {}
+    labels = _labels(headers.get("X-Sutler-Labels", ""))
+    trace = _TRACE.fullmatch(headers.get("Traceparent", ""))
+    if trace is not None and set(trace[1]) != {"0"}:
+        labels.setdefault("trace", trace[1])
+    if labels:
+        found["labels"] = labels
+    for header, name in (("X-Sutler-Lane", "lane"), ("X-Sutler-Cache", "cache")):
+        if header in headers:
+            found[name] = headers[header]
+    key = headers.get("Idempotency-Key")
+    if key is not None:
+        if not _REQUEST_NAME.fullmatch(key):
+            raise InvalidParams("idempotency-key: must be 1 to 128 of A-Z a-z 0-9 . _ : / + = -")
+        found["request_id"] = key
+    return found
+
+
+def _labels(text: str) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for pair in text.split(","):
+        name, equals, value = pair.strip().partition("=")
+        if not name and not equals:
+            continue
+        if not name or not equals:
+            raise InvalidParams(f"x-sutler-labels: {pair.strip()[:_SHOWN]!r} is not name=value")
+        labels[name.strip()] = value.strip()
+    return labels
+
+
+def about(told: Told) -> dict[str, str]:
+    """Tell how an answer came about."""
+    reply = told.answer.reply
+    said = {
+        "x-sutler-request-id": told.request_id,
+        "x-sutler-cached": _truth(told.answer.cached),
+        "x-sutler-coalesced": _truth(told.coalesced),
+        "x-sutler-provider": str(reply["provider"]),
+        "x-sutler-waited-ms": f"{told.answer.trace.get('queued_ms', 0.0):g}",
+    }
+    if told.cost_nanousd is not None:
+        said["x-sutler-cost-nanousd"] = str(told.cost_nanousd)
+    if told.saved_nanousd is not None:
+        said["x-sutler-saved-nanousd"] = str(told.saved_nanousd)
+    return said
+
+
+def share_of(
+    shares: Mapping[str, Shares], provider: str, model: str
+) -> dict[str, tuple[float, float, float]]:
+    """Give the buckets that calls to a model of a provider pass, the narrower ones winning."""
+    found: dict[str, tuple[float, float, float]] = {}
+    for boundary in (provider, f"{provider}/{model}"):
+        found.update(shares.get(boundary, {}))
+    return found
+
+
+def _truth(value: bool) -> str:
+    return "true" if value else "false"
