@@ -118,7 +118,7 @@ class Events:
 
     def _call(self, call: Mapping[str, Any], written: list[bytes]) -> None:
         function = call["function"]
-        block = {
+        block: dict[str, Any] = {
             "type": "tool_use",
             "id": call.get("id") or "",
             "name": function.get("name") or "",
