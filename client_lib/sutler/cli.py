@@ -19,6 +19,7 @@ from sutler import (
     cli_providers,
     cli_raw,
     cli_show,
+    cli_usage,
 )
 from sutler.cli_exit import (
     OK,
@@ -46,6 +47,8 @@ COMMANDS = (
     cli_show.MODELS,
     cli_show.STATUS,
     cli_show.QUEUE,
+    cli_usage.USAGE,
+    cli_usage.REPORT,
     cli_show.CACHE,
     cli_providers.PROVIDERS,
     cli_operate.RELOAD,

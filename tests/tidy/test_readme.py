@@ -88,6 +88,8 @@ def test_every_option_named_is_one_that_a_command_takes() -> None:
         ["sutlerd", "install"],
         ["sutler"],
         ["sutler", "chat"],
+        ["sutler", "usage"],
+        ["sutler", "report"],
         ["sutler", "map"],
     ):
         said = subprocess.run(
