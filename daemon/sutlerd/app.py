@@ -21,7 +21,10 @@ from sutlerd.config.schema import Config
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.generation import Generations
 from sutlerd.ledger.accounts import Accounts
+from sutlerd.ledger.budgets import Budgets
 from sutlerd.ledger.days import Days
+from sutlerd.ledger.ledger import Ledger
+from sutlerd.ledger.store import LedgerStore
 from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.experience import Experience
 from sutlerd.pipeline.idempotency import RequestLog
@@ -35,6 +38,9 @@ from sutlerd.system.folders import Place
 from sutlerd.system.tasks import Tasks
 
 _INSTANCE_BYTES = 6
+_TENDED_EVERY_S = 1.0
+#: The ledger's folder, below the state's.
+LEDGER = "ledger"
 #: For answers that cost nothing, so that one asked for again under its id is not made again.
 _PASSING_BYTES = 32 * 1024 * 1024
 
@@ -63,6 +69,16 @@ class App:
     def generations(self) -> Generations:
         return self._lasting.generations
 
+    @property
+    def ledger(self) -> Ledger:
+        return self._lasting.ledger
+
+    async def tend_ledger(self) -> None:
+        """Look after the ledger as long as the daemon lives."""
+        while True:
+            await asyncio.sleep(_TENDED_EVERY_S)
+            await self.ledger.tend()
+
     async def adopt(self, config: Config) -> None:
         """Serve by another configuration from now on; calls under way go on by the old one.
 
@@ -70,13 +86,14 @@ class App:
         changed in a running daemon must be the same in both, see ``config.restart``.
         """
         lasting = self._lasting
-        places = Places(config.llm.fairness)
+        places, budgets = Places(config.llm.fairness), Budgets(config.llm.budget)
         providers = build_providers(
             config, clock=lasting.clock, log=lasting.log, kept=self._unchanged(config)
         )
         await lasting.generations.enter(providers.values())
         await asyncio.to_thread(lasting.library.read_from, _prompt_folders(config))
         # No await from here on: every request is served by the old one or by the new one.
+        lasting.ledger.budgets = budgets
         lasting.turnstile.adopt(config.llm, places)
         lasting.library.put_in_place()
         lasting.experience.adopt(config.llm)
@@ -116,12 +133,18 @@ async def build(
     clock: Clock,
     log: EventLog,
     providers: Providers | None = None,
+    ledger_store: LedgerStore | None = None,
 ) -> App:
     """Build everything behind the socket. ``stack`` ends it, in reverse order.
 
-    ``providers`` are those of the configuration unless others are given.
+    ``providers`` are those of the configuration unless others are given, and the ledger is on
+    the disk below the state's folder.
     """
     tasks = Tasks(log)
+    accounting = _accounting(config, clock)
+    if ledger_store is None:
+        ledger_store = LedgerStore(state_place.path / LEDGER, log=log)
+    ledger = await _ledger(stack, config, ledger_store, accounting, clock, log)
     store: Store = _store(config, cache_place, clock, log)
     await stack.enter_async_context(store)
     second_tier = _second_tier(config, clock, log)
@@ -133,16 +156,19 @@ async def build(
     await generations.enter(providers.values())
     # Left first: what the daemon still does must end before what it uses.
     stack.push_async_callback(tasks.stop)
+    turnstile = Turnstile(llm=config.llm, clock=clock)
+    ledger.on_freed = turnstile.gate.wake
     passing = MemoryStore(max_bytes=_PASSING_BYTES, clock=clock)
     lasting = Lasting(
         store=store,
         second_tier=second_tier,
         tasks=tasks,
         generations=generations,
-        turnstile=Turnstile(llm=config.llm, clock=clock),
+        turnstile=turnstile,
         experience=Experience(llm=config.llm, clock=clock, log=log),
+        ledger=ledger,
         request_log=RequestLog(store, passing),
-        accounting=_accounting(config, clock),
+        accounting=accounting,
         library=PromptLibrary(
             _prompt_folders(config),
             Published(state_place.path, log),
@@ -166,6 +192,26 @@ def _prompt_folders(config: Config) -> tuple[Folder, ...]:
     shipped = Path(__file__).parent / "_data" / "prompts"
     configured = (Folder(path=path) for path in config.prompts.folders)
     return (Folder(path=shipped, trusted=True), *configured)
+
+
+async def _ledger(
+    stack: AsyncExitStack,
+    config: Config,
+    store: LedgerStore,
+    accounting: Accounting,
+    clock: Clock,
+    log: EventLog,
+) -> Ledger:
+    await stack.enter_async_context(store)
+    ledger = Ledger(
+        store=store,
+        budgets=Budgets(config.llm.budget),
+        rows_days=config.llm.ledger.rows_days,
+        clock=clock,
+        log=log,
+        tell=accounting.settled,
+    )
+    return await stack.enter_async_context(ledger)
 
 
 def _store(

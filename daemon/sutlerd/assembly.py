@@ -16,6 +16,7 @@ from sutlerd.cache.contract import SecondTier, Store
 from sutlerd.config.schema import Config
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.generation import Generation, Generations
+from sutlerd.ledger.ledger import Ledger
 from sutlerd.ledger.price_list import read_published
 from sutlerd.ledger.prices import PriceTable, Seller
 from sutlerd.ledger.tariff import Rates, fixed
@@ -35,6 +36,7 @@ from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.route import Router
 from sutlerd.pipeline.serve import Pipeline
 from sutlerd.pipeline.structured import Structured
+from sutlerd.pipeline.till import Till
 from sutlerd.pipeline.turnstile import Turnstile
 from sutlerd.pipeline.under_way import UnderWay
 from sutlerd.prompts.library import PromptLibrary
@@ -54,6 +56,7 @@ class Lasting:
     generations: Generations
     turnstile: Turnstile
     experience: Experience
+    ledger: Ledger
     request_log: RequestLog
     accounting: Accounting
     library: PromptLibrary
@@ -101,9 +104,17 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         library=lasting.library,
         numbers=lasting.numbers,
     )
+    costs = Costs(prices=price_table(config, lasting.log), clock=lasting.clock, log=lasting.log)
+    till = Till(
+        ledger=lasting.ledger,
+        costs=costs,
+        refuses_unknown=llm.budget.enabled and llm.budget.unknown_price == "refuse",
+        clock=lasting.clock,
+    )
     attempts = Attempts(
         providers=providers,
         turnstile=lasting.turnstile,
+        till=till,
         queue_timeout_s=llm.queue_timeout_s,
         clock=lasting.clock,
         max_retries=llm.max_retries,
@@ -120,7 +131,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         router=router,
         resolver=resolver,
         attempts=attempts,
-        costs=Costs(prices=price_table(config, lasting.log), clock=lasting.clock, log=lasting.log),
+        costs=costs,
     )
 
 
@@ -154,8 +165,6 @@ def _pipeline(ground: Ground) -> Pipeline:
         structured=Structured(
             attempts=ground.attempts,
             providers=ground.providers,
-            costs=ground.costs,
-            accounting=lasting.accounting,
             repairs=ground.config.llm.schema_repairs,
             clock=lasting.clock,
         ),

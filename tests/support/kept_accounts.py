@@ -53,7 +53,6 @@ async def keep_accounts_in(
         ledger = Ledger(
             store=store,
             budgets=Budgets(BudgetConfig.model_validate(budget)),
-            price_hash=lambda: "prices",
             rows_days=rows_days,
             clock=clock,
             log=log,

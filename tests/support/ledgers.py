@@ -39,7 +39,6 @@ async def open_ledger_in(
         ledger = Ledger(
             store=store,
             budgets=Budgets(BudgetConfig.model_validate(budget)),
-            price_hash=lambda: "prices",
             rows_days=rows_days,
             clock=clock if clock is not None else VirtualClock(),
             log=log,

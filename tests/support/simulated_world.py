@@ -9,6 +9,8 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sutlerd.app import App, build
@@ -16,7 +18,9 @@ from sutlerd.config.schema import Config
 from sutlerd.domain.caller import Caller
 from sutlerd.providers.registry import Providers
 from sutlerd.server.connection import Connection
+from sutlerd.system.folders import Place
 from tests.support.event_list import EventList
+from tests.support.inline_store import InlineStore
 from tests.support.simulated_provider import SimulatedTransport, simulated_provider
 from tests.support.virtual_loop import VirtualLoop, run_virtually
 from tests.support.wire_client import Line, request_line
@@ -117,9 +121,12 @@ class World:
     async def _live(self, scenario: Callable[[World], Awaitable[None]]) -> None:
         provider = simulated_provider("sim", self.transport, self.loop)
         async with AsyncExitStack() as stack:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
             self.app = await build(
                 stack,
                 Config.model_validate(_CONFIG),
+                state_place=Place(path=folder, why="a test's"),
+                ledger_store=InlineStore(folder / "ledger"),
                 cache_place=None,
                 connection_limit=100,
                 clock=self.loop,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Final, Self
 
@@ -41,20 +41,26 @@ _DAY_S: Final = 86_400.0
 #: Told of every end; gives a job that is committed together with it, or nothing. For a free
 #: attempt nothing is committed: whoever accounts for it writes it in its own time.
 Tell = Callable[[Ended, bool], Job[Any] | None]
+OnFreed = Callable[[Collection[Account] | None], object]
 
 
 @record
 class WaitForMoney:
-    """Not now: what is open may settle to less. ``refusal`` is what to say when time is up."""
+    """Not now: what is open in ``account`` may settle to less than it holds.
 
+    ``refusal`` is what to say when time is up.
+    """
+
+    account: Account
+    needed_nanousd: int
     refusal: BudgetExceeded
 
 
 class Ledger:
     """One per daemon; entering reads the store and charges what a crash left open.
 
-    ``on_freed`` is called after every end, when waiting calls may look again. ``price_hash``
-    names the price table as it is.
+    ``on_freed`` is called after every end with the accounts that it was booked in, where
+    waiting calls may look again; with ``None`` they all may.
     """
 
     def __init__(
@@ -62,7 +68,6 @@ class Ledger:
         *,
         store: LedgerStore,
         budgets: Budgets,
-        price_hash: Callable[[], str],
         rows_days: int,
         clock: Clock,
         log: EventLog,
@@ -71,10 +76,9 @@ class Ledger:
         self.store = store
         self.budgets = budgets
         self.book = Book()
-        self.on_freed: Callable[[], object] = _nothing
+        self.on_freed: OnFreed = _nothing
         self.overruns = 0
         self._tell = tell or _tell_nobody
-        self._price_hash = price_hash
         self._kept_s = max(rows_days, _KEPT_DAYS) * _DAY_S
         self._clock = clock
         self._log = log
@@ -120,7 +124,11 @@ class Ledger:
         answer = self.book.reserve(str(attempt), touched, amount)
         if isinstance(answer, Short):
             refused = exceeded(answer, self.budgets, now_unix_s)
-            return WaitForMoney(refusal=refused) if answer.may_help else refused
+            if not answer.may_help:
+                return refused
+            return WaitForMoney(
+                account=answer.account, needed_nanousd=answer.needed_nanousd, refusal=refused
+            )
         assert isinstance(answer, Granted)
         self._next_attempt += 1
         held = self._held(spend, attempt, amount, answer.hold.accounts, now_unix_s)
@@ -158,7 +166,7 @@ class Ledger:
             why=why,
         )
         job = self._entries.amend(ended, was.cost_nanousd, self._tell(ended, True))
-        self.on_freed()
+        self.on_freed(was.held.accounts)
         try:
             await self.store.write(job)
         except (*STORAGE_ERRORS, WriterFull, WriterStopped) as error:
@@ -171,17 +179,15 @@ class Ledger:
         with contextlib.suppress(WriterStopped):
             await self.store.tend()
         standing = self.store.standing
+        changed = standing is not self._stood or self.day() != self._pruned_day
         if standing is not self._stood:
             self._stood = standing
-            level = "info" if standing is Standing.OPEN else "error"
-            said = unavailable(self.store).message
-            self._log.event(
-                level, "ledger", standing=standing.value, said="" if level == "info" else said
-            )
+            self._log_standing(standing)
         if standing is not Standing.FAILED:
             self._write_again()
             self._forget_old()
-        self.on_freed()
+        if changed:
+            self.on_freed(None)
 
     # --- what a reservation calls -------------------------------------------------------
 
@@ -198,7 +204,7 @@ class Ledger:
         self.book.void(held.name)
         if was_written:
             self._submit(self._entries.void(held))
-        self.on_freed()
+        self.on_freed(held.accounts)
 
     def end(self, ended: Ended, *, is_priced: bool) -> None:
         held = ended.held
@@ -209,7 +215,7 @@ class Ledger:
         self._submit(self._entries.end(ended, also))
         if over_nanousd:
             self._overrun(ended, over_nanousd)
-        self.on_freed()
+        self.on_freed(held.accounts)
 
     # --- inside -------------------------------------------------------------------------
 
@@ -262,6 +268,13 @@ class Ledger:
             f"${usd_text(charged)}; 'sutler budget --unknown' lists them",
         )
 
+    def _log_standing(self, standing: Standing) -> None:
+        if standing is Standing.OPEN:
+            self._log.event("info", "ledger", standing=standing.value)
+        else:
+            said = unavailable(self.store).message
+            self._log.event("error", "ledger", standing=standing.value, said=said)
+
     def _note_unknown(self, ended: Ended) -> None:
         if ended.held.given_id:
             self._unknown_ids[ended.held.uid, ended.held.request_id] = ended.ended_unix_s
@@ -290,7 +303,7 @@ class Ledger:
             day=self.budgets.span(Period.DAY, now_unix_s).key,
             unix_s=now_unix_s,
             amount_nanousd=amount_nanousd,
-            prices=self._price_hash() if attempt else "",
+            prices=spend.prices,
             accounts=accounts,
         )
 
@@ -382,5 +395,5 @@ def _tell_nobody(ended: Ended, is_priced: bool) -> None:
     return None
 
 
-def _nothing() -> None:
+def _nothing(accounts: Collection[Account] | None) -> None:
     return None

@@ -25,6 +25,7 @@ class Spend:
     where nobody knows and that is allowed: then nothing is held and nothing known is booked.
 
     ``given_id`` says that the caller chose ``request_id``. ``kind`` is ``chat`` or ``embed``.
+    ``prices`` names the price table that the worst case was computed by.
     """
 
     request_id: str
@@ -34,6 +35,7 @@ class Spend:
     route: Route
     kind: str
     worst_case_nanousd: int | None
+    prices: str = ""
 
 
 class Stage(Enum):

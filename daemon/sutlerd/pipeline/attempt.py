@@ -13,22 +13,33 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from sutlerd.domain.call import Route
-from sutlerd.domain.errors import CallError, InvalidParams, RateLimited, ShuttingDown
+from sutlerd.domain.errors import (
+    BudgetExceeded,
+    CallError,
+    InvalidParams,
+    LedgerUnavailable,
+    PriceUnknown,
+    RateLimited,
+    ShuttingDown,
+)
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
-from sutlerd.domain.usage import Usage
+from sutlerd.domain.reply import Embedded, Reply
 from sutlerd.pipeline.circuits import RouteClosed
 from sutlerd.pipeline.experience import Experience
 from sutlerd.pipeline.failing import Told, error_of, error_of_closed, told
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.retry import Again, Decision, Effort, NextRoute
+from sutlerd.pipeline.till import Bill, Till
 from sutlerd.pipeline.turnstile import Passed, Turnstile
-from sutlerd.providers.contract import AttemptFailed, BuiltRequest, Provider
+from sutlerd.providers.contract import AttemptFailed, BuiltRequest, Outcome, Provider
 
 #: Less than this is the clock's own grain, not another caller's time.
 _MORE_PATIENCE_S = 0.01
+#: Refusals of an attempt before anything is sent. Other routes may be free, or have room.
+_NOT_ASKED = (RateLimited, BudgetExceeded, PriceUnknown, LedgerUnavailable)
 
-T = TypeVar("T", bound="Used")
+T = TypeVar("T", Reply, Embedded)
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -48,11 +59,19 @@ class Journey(Protocol[T_co]):
         """Tell for whom the journey is made: who opened it."""
 
     @property
+    def bill(self) -> Bill:
+        """Tell who pays."""
+
+    @property
     def max_tokens_out(self) -> int: ...
 
     @property
     def was_heard(self) -> bool:
         """Whether a caller was given a piece: from then on nothing is tried again."""
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether nobody waits any more: what is under way is ended, nothing else is begun."""
 
     def time_left_s(self) -> float:
         """Give the most patient caller's time."""
@@ -63,18 +82,11 @@ class Journey(Protocol[T_co]):
         """Make one attempt. Raises ``AttemptFailed``."""
 
 
-class Used(Protocol):
-    """What an attempt brings says what it used."""
-
-    @property
-    def usage(self) -> Usage: ...
-
-
 @record
 class Arrived(Generic[T]):
     """What the last attempt brought, who brought it, and all that were made.
 
-    ``asked_unix_s`` is when it was sent: its price is of that time.
+    ``cost_nanousd`` is what the last one cost, ``None`` where nobody knows.
     """
 
     brought: T
@@ -82,7 +94,7 @@ class Arrived(Generic[T]):
     attempts: list[dict[str, Any]]
     queued_s: float
     bucket: str | None
-    asked_unix_s: float
+    cost_nanousd: int | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,6 +131,7 @@ class Attempts:
         *,
         providers: Mapping[str, Provider],
         turnstile: Turnstile,
+        till: Till,
         queue_timeout_s: float,
         clock: Clock,
         max_retries: int,
@@ -130,6 +143,7 @@ class Attempts:
     ) -> None:
         self._providers = providers
         self._turnstile = turnstile
+        self._till = till
         self._queue_timeout_s = queue_timeout_s
         self._clock = clock
         self._max_retries = max_retries
@@ -155,15 +169,17 @@ class Attempts:
             except RouteClosed as closed:
                 trip.closed.append(closed)
                 decision: Decision = NextRoute()
-            except RateLimited as refused:
-                # Not asked at all: the wait would be longer than the caller's time.
+            except _NOT_ASKED as refused:
+                # Not asked at all; another route may be quicker, or free.
                 trip.ends = refused
                 decision = NextRoute()
             except AttemptFailed as failure:
                 provider = self._providers[leg.route.provider]
                 trip.ends = error_of(failure, leg.route, provider, trip.told)
                 decision = self._decide(trip, failure)
-            if isinstance(decision, Again):
+            if journey.is_deserted:
+                leg = None
+            elif isinstance(decision, Again):
                 await self._pause(decision.delay_s)
             elif isinstance(decision, NextRoute):
                 leg = trip.next_leg()
@@ -196,12 +212,12 @@ class Attempts:
             trip.effort.starts()
             trip.queued_s += passed.permit.queued_s
             trip.bucket = passed.permit.bucket or trip.bucket
-            started_s, asked_unix_s = self._clock.monotonic_s(), self._clock.unix_s()
-            brought = await self._once(trip.journey, leg, passed, started_s)
+            started_s = self._clock.monotonic_s()
+            brought, cost_nanousd = await self._once(trip.journey, leg, passed, started_s)
         except RouteClosed:
             trip.told.append(told(leg.route, "circuit_open", 0.0))
             raise
-        except RateLimited as refused:
+        except _NOT_ASKED as refused:
             trip.told.append(told(leg.route, refused.type, 0.0))
             raise
         except AttemptFailed as failure:
@@ -215,7 +231,7 @@ class Attempts:
             attempts=trip.told,
             queued_s=trip.queued_s,
             bucket=trip.bucket,
-            asked_unix_s=asked_unix_s,
+            cost_nanousd=cost_nanousd,
         )
 
     async def _pause(self, delay_s: float) -> None:
@@ -232,9 +248,16 @@ class Attempts:
         circuits = self._experience.circuits
         # Seen before it waits, and once more when its turn comes.
         circuits.check(leg.route)
+        spend = await self._till.quote(
+            journey.bill,
+            leg.route,
+            leg.built.body,
+            max_tokens_out=journey.max_tokens_out,
+            within_s=self._queue_timeout_s,
+        )
+        queue_end_s = now_s + self._queue_timeout_s
         while True:
             asked_s = self._clock.monotonic_s()
-            queue_end_s = now_s + self._queue_timeout_s
             wait_until_s = min(asked_s + journey.time_left_s(), queue_end_s)
             try:
                 return await self._turnstile.admit(
@@ -244,28 +267,46 @@ class Attempts:
                     max_tokens_out=journey.max_tokens_out,
                     wait_until_s=wait_until_s,
                     enter=lambda: circuits.enter(leg.route),
+                    reserve=lambda: self._till.reserve(spend),
                 )
-            except RateLimited:
+            except (RateLimited, BudgetExceeded):
                 # Somebody more patient may have joined while it waited.
                 patient_until_s = self._clock.monotonic_s() + journey.time_left_s()
                 if min(patient_until_s, queue_end_s) <= wait_until_s + _MORE_PATIENCE_S:
                     raise
 
-    async def _once(self, journey: Journey[T], leg: Leg, passed: Passed, now_s: float) -> T:
-        """Make one attempt under its permit, and end the permit whatever happens."""
+    async def _once(
+        self, journey: Journey[T], leg: Leg, passed: Passed, now_s: float
+    ) -> tuple[T, int | None]:
+        """Make one attempt under its permit and with its money, and end both whatever happens.
+
+        Gives also what it cost.
+        """
         provider = self._providers[leg.route.provider]
+        try:
+            # From here on a crash finds the reservation, and charges it.
+            await passed.reservation.on_disk()
+        except BaseException:
+            self._turnstile.unsent(passed)
+            raise
+        asked_unix_s = self._clock.unix_s()
         try:
             # Callers that leave end the journey: no caller's time bounds an attempt.
             brought = await journey.once(provider, leg, deadline_s=now_s + self._max_timeout_s)
         except AttemptFailed as failure:
+            self._till.failed(passed.reservation, failure.outcome)
             self._experience.circuits.failed(passed.entry, failure)
             self._turnstile.failed(passed, failure, chance=self._chance())
             raise
         except BaseException:
+            self._till.failed(passed.reservation, Outcome.UNKNOWN)
             passed.entry.release()
             self._turnstile.abandoned(passed)
             raise
         self._experience.circuits.succeeded(passed.entry)
+        cost_nanousd = await self._till.settle(
+            passed.reservation, leg.route, brought, asked_unix_s=asked_unix_s
+        )
         seen = provider.limits_seen(leg.built) if passed.listens else None
         self._turnstile.succeeded(passed, brought.usage, seen)
-        return brought
+        return brought, cost_nanousd

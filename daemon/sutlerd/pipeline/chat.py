@@ -12,6 +12,7 @@ from sutlerd.pipeline.coalesce import Flight
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.resolve import Resolved
 from sutlerd.pipeline.result import encode_pieces
+from sutlerd.pipeline.till import Bill
 from sutlerd.providers.contract import Provider
 
 
@@ -32,6 +33,17 @@ class ChatJourney:
         return Asker(caller=call.caller, lane=call.lane)
 
     @property
+    def bill(self) -> Bill:
+        call = self._resolved.call
+        return Bill(
+            request_id=call.request_id,
+            given_id=call.idempotent,
+            caller=call.caller,
+            labels=call.labels,
+            kind="chat",
+        )
+
+    @property
     def max_tokens_out(self) -> int:
         request = self._resolved.call.request
         return request.max_tokens if isinstance(request, ChatRequest) else 0
@@ -39,6 +51,10 @@ class ChatJourney:
     @property
     def was_heard(self) -> bool:
         return self._flight.was_heard
+
+    @property
+    def is_deserted(self) -> bool:
+        return self._flight.is_over
 
     def time_left_s(self) -> float:
         return self._flight.latest_deadline_s() - self._clock.monotonic_s()

@@ -9,7 +9,7 @@ from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Embedded, Reply
 from sutlerd.domain.usage import Usage
 from sutlerd.ledger.prices import PriceTable
-from sutlerd.ledger.tariff import FREE, cost_nanousd, shown
+from sutlerd.ledger.tariff import FREE, Tariff, cost_nanousd, shown
 
 _MAX_TOLD = 256
 
@@ -26,6 +26,15 @@ class Costs:
     def prepare(self, route: Route) -> None:
         """Begin what pricing an answer of this route will need, while the provider works."""
         self._prices.prepare(route.provider, route.model)
+
+    @property
+    def price_hash(self) -> str:
+        """Name the price table as it is now."""
+        return self._prices.hash
+
+    async def tariff(self, route: Route) -> Tariff | None:
+        """Give all that is known of a model's price. May wait for the published list."""
+        return await self._prices.tariff(route.provider, route.model)
 
     async def of(self, route: Route, reply: Reply, *, asked_unix_s: float) -> int | None:
         return await self._cost(route, reply.model, reply.usage, asked_unix_s, embeds=False)

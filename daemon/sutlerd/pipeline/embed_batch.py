@@ -13,6 +13,7 @@ from sutlerd.domain.reply import Embedded
 from sutlerd.pipeline.attempt import Leg
 from sutlerd.pipeline.embed_result import Vector
 from sutlerd.pipeline.places import Asker
+from sutlerd.pipeline.till import Bill
 from sutlerd.providers.contract import Provider
 
 _BYTES_PER_TOKEN = 2
@@ -44,6 +45,7 @@ class Batch:
 class BatchJourney:
     batch: Batch
     asker: Asker
+    bill: Bill
     providers: Mapping[str, Provider]
     clock: Clock
 
@@ -54,6 +56,10 @@ class BatchJourney:
     @property
     def was_heard(self) -> bool:
         return False
+
+    @property
+    def is_deserted(self) -> bool:
+        return not self.batch.waiters
 
     def time_left_s(self) -> float:
         return self.batch.patience_until_s - self.clock.monotonic_s()

@@ -19,7 +19,6 @@ from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CacheMiss, CallError, InternalError, Timeout
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Embedded
-from sutlerd.ledger.rows import Payer, payer_of
 from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.costs import Costs
@@ -29,6 +28,7 @@ from sutlerd.pipeline.params import EmbedParams
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.route import Router
+from sutlerd.pipeline.till import Bill
 from sutlerd.providers.contract import Provider
 
 DEFAULT_BATCH_TEXTS = 256
@@ -91,9 +91,15 @@ class Embeddings:
             provider=route.provider,
             model=route.model,
         )
-        payer = payer_of(caller, labels)
+        bill = Bill(
+            request_id=request_id,
+            given_id=params.request_id is not None,
+            caller=caller,
+            labels=labels,
+            kind="embed",
+        )
         try:
-            result, cached, coalesced = await self._embed(params, caller, payer, route, request_id)
+            result, cached, coalesced = await self._embed(params, bill, route)
         except CallError as error:
             enter(error=error.type)
             raise
@@ -104,10 +110,10 @@ class Embeddings:
         return result
 
     async def _embed(
-        self, params: EmbedParams, caller: Caller, payer: Payer, route: Route, request_id: str
+        self, params: EmbedParams, bill: Bill, route: Route
     ) -> tuple[bytes, bool, bool]:
         """Give the result, whether all of it was stored, and whether others bought the rest."""
-        now_s = self._clock.monotonic_s()
+        caller, now_s = bill.caller, self._clock.monotonic_s()
         deadline_s = self._resolver.deadline_s(params.timeout_s, now_s)
         provider = self._providers[route.provider]
         check_texts(params, provider.capabilities(route.model), self._max_reply_bytes)
@@ -121,9 +127,7 @@ class Embeddings:
         if missing and params.cache == "only":
             raise CacheMiss(f"{len(missing)} of the texts are not stored, and cache is 'only'")
         if missing:
-            order = _Order(
-                asker=Asker(caller=caller, lane=params.lane), payer=payer, request_id=request_id
-            )
+            order = _Order(asker=Asker(caller=caller, lane=params.lane), bill=bill)
             joined, opened = self._batches(missing, params, order, route, mode, deadline_s)
             vectors |= await self._wait([*joined, *opened], deadline_s)
         by_text = {text: vectors[key] for key, text in keys.items()}
@@ -134,7 +138,7 @@ class Embeddings:
             cost_nanousd=_sum([batch.cost_nanousd for batch in opened]),
             cached_texts=cached_texts,
             provider=route.provider,
-            request_id=request_id,
+            request_id=bill.request_id,
             latency_ms=(self._clock.monotonic_s() - now_s) * 1000,
         )
         return result, not missing, bool(missing) and not opened
@@ -240,23 +244,16 @@ class Embeddings:
     async def _buy(self, batch: Batch, route: Route, order: _Order) -> None:
         caller = order.asker.caller
         journey = BatchJourney(
-            batch=batch, asker=order.asker, providers=self._providers, clock=self._clock
+            batch=batch,
+            asker=order.asker,
+            bill=order.bill,
+            providers=self._providers,
+            clock=self._clock,
         )
         try:
             self._costs.prepare(route)
             arrived = await self._attempts.travel([route], journey)
-            batch.cost_nanousd = await self._costs.of_embedding(
-                route, arrived.brought, asked_unix_s=arrived.asked_unix_s
-            )
-            self._accounting.spent(
-                order.request_id,
-                order.payer,
-                provider=route.provider,
-                model=arrived.brought.model,
-                kind="embed",
-                usage=arrived.brought.usage,
-                cost_nanousd=batch.cost_nanousd,
-            )
+            batch.cost_nanousd = arrived.cost_nanousd
         except CallError as error:
             self._log.event(
                 error.log_level,
@@ -312,11 +309,10 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Order:
-    """Who buys: the caller that opened a batch, and what its request is called."""
+    """Who buys: the caller that opened a batch, and who pays for what."""
 
     asker: Asker
-    payer: Payer
-    request_id: str
+    bill: Bill
 
 
 def _accept(batch: Batch, embedded: Embedded) -> None:

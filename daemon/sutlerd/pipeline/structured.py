@@ -12,17 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sutlerd.domain.call import Call, ChatRequest
+from sutlerd.domain.call import ChatRequest
 from sutlerd.domain.errors import CallError, InvalidOutput, ShuttingDown
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.reply import Reply
 from sutlerd.domain.usage import Usage
-from sutlerd.ledger.rows import payer_of
-from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.attempt import Arrived, Attempts
 from sutlerd.pipeline.chat import ChatJourney
 from sutlerd.pipeline.coalesce import Flight
-from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.repair import repair_request
 from sutlerd.pipeline.resolve import Resolved
 from sutlerd.pipeline.schema_judge import Judgement, SchemaJudge
@@ -52,15 +49,11 @@ class Structured:
         *,
         attempts: Attempts,
         providers: Mapping[str, Provider],
-        costs: Costs,
-        accounting: Accounting,
         repairs: int,
         clock: Clock,
     ) -> None:
         self._attempts = attempts
         self._providers = providers
-        self._costs = costs
-        self._accounting = accounting
         self._repairs = repairs
         self._clock = clock
         self._judge = SchemaJudge()
@@ -73,7 +66,7 @@ class Structured:
             await self._judge.prepare(request.schema)
         journey = self._journey(flight, resolved)
         arrived = await self._attempts.travel(resolved.call.routes, journey)
-        cost_nanousd = await self._paid(resolved.call, arrived)
+        cost_nanousd = arrived.cost_nanousd
         if request.schema is None and not request.json_mode:
             return Earned(arrived=arrived, cost_nanousd=cost_nanousd)
         first_leg = arrived.leg
@@ -95,7 +88,7 @@ class Structured:
             ):
                 raise missed
             again = await self._ask_again(flight, resolved, arrived, judged, missed)
-            cost_nanousd = _sum(cost_nanousd, await self._paid(resolved.call, again))
+            cost_nanousd = _sum(cost_nanousd, again.cost_nanousd)
             arrived = _joined(arrived, again)
             if again.leg.route != first_leg.route:
                 first_leg = journey.leg(again.leg.route)
@@ -105,21 +98,6 @@ class Structured:
 
     def _journey(self, flight: Flight, resolved: Resolved) -> ChatJourney:
         return ChatJourney(flight, resolved, providers=self._providers, clock=self._clock)
-
-    async def _paid(self, call: Call, arrived: Arrived[Reply]) -> int | None:
-        """Price an answer, whether it fits or not, and enter it in the accounts."""
-        route, reply = arrived.leg.route, arrived.brought
-        cost_nanousd = await self._costs.of(route, reply, asked_unix_s=arrived.asked_unix_s)
-        self._accounting.spent(
-            call.request_id,
-            payer_of(call.caller, call.labels),
-            provider=route.provider,
-            model=reply.model,
-            kind="chat",
-            usage=reply.usage,
-            cost_nanousd=cost_nanousd,
-        )
-        return cost_nanousd
 
     async def _ask_again(
         self,

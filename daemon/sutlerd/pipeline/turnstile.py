@@ -20,6 +20,7 @@ from sutlerd.config.schema_llm import CallerLimits, LlmConfig
 from sutlerd.domain.call import Route
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.usage import Usage
+from sutlerd.ledger.reservation import Reservation
 from sutlerd.pipeline.boundaries import Boundaries
 from sutlerd.pipeline.circuits import Entry
 from sutlerd.pipeline.places import Asker, Places
@@ -36,6 +37,18 @@ _TOO_MANY = 429
 
 
 @dataclass(slots=True, kw_only=True)
+class Ticket:
+    """What an attempt was given in the gate's step, besides its permit."""
+
+    entry: Entry
+    reservation: Reservation
+
+    def release(self) -> None:
+        self.entry.release()
+        self.reservation.release()
+
+
+@dataclass(slots=True, kw_only=True)
 class Passed:
     """An attempt that passed; ``size_bytes`` is its request's, 0 where nobody counts tokens.
 
@@ -45,6 +58,7 @@ class Passed:
     entry: Entry
     learner: Learner
     permit: Permit
+    reservation: Reservation
     route: Route
     size_bytes: int
     listens: bool
@@ -89,10 +103,12 @@ class Turnstile:
         max_tokens_out: int,
         wait_until_s: float,
         enter: Callable[[], Entry],
+        reserve: Callable[[], Reservation],
     ) -> Passed:
         """Wait for leave to make one attempt. Raises ``CallError``.
 
-        ``enter`` lets it through the circuits in the same step, or raises ``RouteClosed``.
+        In the step that grants it ``enter`` lets it through the circuits, or raises
+        ``RouteClosed``, and ``reserve`` holds the money.
         """
         boundary = self._boundaries.of(route)
         learner = self._boundaries.learner(boundary, self._clock.monotonic_s())
@@ -106,12 +122,22 @@ class Turnstile:
             wait_until_s=wait_until_s,
             labels={"lane": asker.lane, "job": asker.caller.job},
         )
-        # Here the ledger's reservation will follow; an entry is released if that is refused.
-        permit = await self.gate.admit(ask, enter)
+
+        def take() -> Ticket:
+            entry = enter()
+            try:
+                return Ticket(entry=entry, reservation=reserve())
+            except BaseException:
+                entry.release()
+                raise
+
+        permit = await self.gate.admit(ask, take)
+        ticket: Ticket = permit.token
         return Passed(
             learner=learner,
-            entry=permit.token,
+            entry=ticket.entry,
             permit=permit,
+            reservation=ticket.reservation,
             route=route,
             size_bytes=size_bytes,
             listens=learner.listens,
@@ -160,6 +186,11 @@ class Turnstile:
         else:
             passed.learner.told(seen, need, passed.permit.sent, now_s)
         self.gate.end(passed.permit, used)
+
+    def unsent(self, passed: Passed) -> None:
+        """End a permit of an attempt that was not made."""
+        passed.entry.release()
+        self.gate.end(passed.permit, dict.fromkeys(passed.permit.ask.need, 0.0))
 
     def abandoned(self, passed: Passed) -> None:
         """End a permit of an attempt that was cut: everything it took stays taken."""

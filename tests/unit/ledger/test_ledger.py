@@ -82,7 +82,7 @@ async def test_a_call_waits_while_what_is_open_may_settle_to_less_and_is_refused
 ) -> None:
     freed: list[int] = []
     async with open_ledger_in(tmp_path / "l", daily_limit_usd=Decimal(1)) as ledger:
-        ledger.on_freed = lambda: freed.append(1)
+        ledger.on_freed = lambda accounts: freed.append(1)
         first = reserved(ledger.try_reserve(spend(700_000_000)))
         refusal = waits(ledger.try_reserve(spend(400_000_000))).refusal
         assert refusal.data["pending_nanousd"] == 700_000_000
