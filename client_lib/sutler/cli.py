@@ -18,6 +18,7 @@ from sutler import (
     cli_prompts,
     cli_providers,
     cli_raw,
+    cli_run,
     cli_show,
     cli_usage,
 )
@@ -51,6 +52,7 @@ COMMANDS = (
     cli_usage.REPORT,
     cli_show.CACHE,
     cli_providers.PROVIDERS,
+    cli_run.RUN,
     cli_operate.RELOAD,
     cli_operate.DRAIN,
     cli_show.PING,
