@@ -1,7 +1,7 @@
 """Every snippet of the README is run as it stands there, against a real daemon and model.
 
 ``python`` blocks run by themselves, ``sh`` blocks in one bash each, ``yaml`` blocks are loaded
-as configurations. A block that cannot run in a test says why, in a comment before it:
+as configurations or, where they begin with ``templates:``, as prompt files. A block that cannot run in a test says why, in a comment before it:
 ``<!-- not run: why -->``. Other tags (``text``, ``json``) are for reading.
 """
 
@@ -129,7 +129,23 @@ def test_the_snippet_runs_as_it_stands(
     assert done.returncode == 0, f"README.md:{snippet.line}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("snippet", _to_run("yaml"), ids=str)
+def _is_prompt_file(snippet: Snippet) -> bool:
+    return snippet.code.startswith("templates:")
+
+
+@pytest.mark.parametrize(
+    "snippet", [each for each in _to_run("yaml") if _is_prompt_file(each)], ids=str
+)
+def test_the_prompt_file_is_read(snippet: Snippet) -> None:
+    from sutlerd.prompts.reading import read_templates
+
+    sheet = read_templates(snippet.code, "README.md")
+    assert sheet.templates, sheet.problems
+
+
+@pytest.mark.parametrize(
+    "snippet", [each for each in _to_run("yaml") if not _is_prompt_file(each)], ids=str
+)
 def test_the_configuration_loads(snippet: Snippet, tmp_path: Path) -> None:
     from sutlerd.config.loader import load
 
