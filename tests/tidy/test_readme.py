@@ -1,8 +1,9 @@
 """Every snippet of the README is run as it stands there, against a real daemon and model.
 
 ``python`` blocks run by themselves, ``sh`` blocks in one bash each, ``yaml`` blocks are loaded
-as configurations or, where they begin with ``templates:``, as prompt files. A block that cannot run in a test says why, in a comment before it:
-``<!-- not run: why -->``. Other tags (``text``, ``json``) are for reading.
+as configurations or, where they begin with ``templates:``, as prompt files. A block that cannot
+run in a test says why, in a comment before it: ``<!-- not run: why -->``. Other tags (``text``,
+``json``) are for reading.
 """
 
 from __future__ import annotations
