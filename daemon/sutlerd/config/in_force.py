@@ -34,7 +34,6 @@ IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType(
             "set a limit at the provider",
             loud=True,
         ),
-        "llm.never_fall_back": _pending("calls fall back as their own parameter says"),
         "llm.hedging": _pending("no call is sent twice"),
         "llm.ledger": _pending("no account is kept"),
         "llm.monitoring.prometheus": _pending("no metrics are served"),

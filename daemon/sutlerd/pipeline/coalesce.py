@@ -7,7 +7,7 @@ follow. Nothing here awaits; who runs the flight is told to stop by ``cancel``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 from sutlerd.domain.errors import CallError, Overloaded
@@ -48,7 +48,7 @@ class Flight:
         "stores",
     )
 
-    def __init__(self, flights: Flights, key: bytes | None) -> None:
+    def __init__(self, flights: Flights, key: Hashable | None) -> None:
         self._flights = flights
         self._followers: dict[Follower, None] = {}
         self._cancel: Callable[[], object] | None = None
@@ -127,18 +127,18 @@ class Flights:
     """All flights under way, by the key under which others may join them."""
 
     def __init__(self) -> None:
-        self._by_key: dict[bytes, Flight] = {}
+        self._by_key: dict[Hashable, Flight] = {}
         self.joined_count = 0
         self.open_count = 0
 
-    def open(self, key: bytes | None) -> Flight:
+    def open(self, key: Hashable | None) -> Flight:
         flight = Flight(self, key)
         if key is not None:
             self._by_key[key] = flight
         self.open_count += 1
         return flight
 
-    def under_way(self, key: bytes) -> Flight | None:
+    def under_way(self, key: Hashable) -> Flight | None:
         return self._by_key.get(key)
 
     def forget(self, flight: Flight) -> None:

@@ -44,8 +44,12 @@ def error_of(failure: AttemptFailed, route: Route, provider: Provider, attempts:
             attempts=attempts,
         )
     if verdict is Verdict.MODEL_GONE:
-        near = nearest(route.model, [model for model in provider.models if model != route.model])
-        hint = f"; {near} is served there" if near and near not in said else ""
+        listed = (*provider.models, provider.default_model)
+        others = [model for model in listed if model != route.model]
+        near = nearest(route.model, others) or (others[-1] if others else None)
+        # A provider that knows the successor has named it.
+        known = near is None or any(model in failure.message for model in others)
+        hint = "" if known else f"; {near} is served there"
         return ProviderError(said + hint, attempts=attempts, status=status)
     refused = verdict is Verdict.CLOSED and status is not None and 400 <= status < 500
     if verdict is Verdict.REFUSED or refused:

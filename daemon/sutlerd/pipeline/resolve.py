@@ -7,7 +7,7 @@ until when, and under which key the answer is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from sutlerd.cache.fingerprint import fingerprint
@@ -49,6 +49,11 @@ class Resolved:
     call: Call
     built: BuiltRequest
     key: bytes
+
+    @property
+    def flight_key(self) -> Hashable:
+        """What identical calls share while they are under way: the answer of the same chain."""
+        return self.key, self.call.routes[1:]
 
 
 class Resolver:
@@ -94,6 +99,8 @@ class Resolver:
         routes = self._router.chain(
             model=options.model, provider=options.provider, fallback=options.fallback
         )
+        if self._never_falls_back(options, use):
+            routes = routes[:1]
         built = self._providers[routes[0].provider].build_chat(request, routes[0].model)
         call = self._call(options, caller, request, routes, use, now_s)
         return Resolved(call=call, built=built, key=self.key(call, routes[0], built))
@@ -137,6 +144,15 @@ class Resolver:
     def ttl_s(self, wanted_s: float | None) -> float:
         cache = self._llm.cache
         return min(cache.ttl_seconds if wanted_s is None else wanted_s, cache.max_ttl_s)
+
+    def _never_falls_back(self, options: Options, use: PromptUse | None) -> bool:
+        """Tell whether a call is of a class that the operator binds to its first route, by its
+        component, the alias it asks for, or its template."""
+        never = self._llm.never_fall_back
+        if not never:
+            return False
+        component = labelled(options.labels, use).get("component")
+        return any(name in never for name in (component, options.model, use and use.name))
 
     def _call(
         self,

@@ -66,7 +66,9 @@ class Router:
         if fallback is False:
             del chain[1:]
         elif fallback is True and named:
-            chain += self._fallback_routes()
+            # The same provider would be the same key and the same quota once more.
+            others = self._default_routes()
+            chain += [route for route in others if route.provider != chain[0].provider]
         elif isinstance(fallback, (list, tuple)):
             chain = chain[:1] + [self._named(route, None) for route in fallback]
         return tuple(dict.fromkeys(chain))
@@ -94,17 +96,20 @@ class Router:
         raise InvalidParams(f"params.provider: {name} gives no embeddings; {hint}")
 
     def _default_chain(self) -> list[Route]:
-        chain = []
-        first = self._providers.get(self._default_provider)
-        if first is not None:
-            model = self._default_model or first.default_model
-            chain.append(Route(provider=first.name, model=model))
-        chain += self._fallback_routes()
+        chain = self._default_routes()
         if not chain:
             raise InvalidParams(
                 f"no provider of the default chain is in service: {self._why_off()}"
             )
         return chain
+
+    def _default_routes(self) -> list[Route]:
+        chain = []
+        first = self._providers.get(self._default_provider)
+        if first is not None:
+            model = self._default_model or first.default_model
+            chain.append(Route(provider=first.name, model=model))
+        return chain + self._fallback_routes()
 
     def _fallback_routes(self) -> list[Route]:
         return [

@@ -136,13 +136,13 @@ class Pipeline:
     def _joinable_flight(self, resolved: Resolved) -> Flight | None:
         call = resolved.call
         if call.cacheable and call.cache_mode in (CacheMode.ON, CacheMode.READ_ONLY):
-            return self._flights.under_way(resolved.key)
+            return self._flights.under_way(resolved.flight_key)
         return None
 
     def _open(self, resolved: Resolved, follower: Follower) -> Flight:
         call = resolved.call
         shared = call.cacheable and call.cache_mode in (CacheMode.ON, CacheMode.READ_ONLY)
-        flight = self._flights.open(resolved.key if shared else None)
+        flight = self._flights.open(resolved.flight_key if shared else None)
         flight.join(follower, stores=call.cache_mode.writes)
         task = self._spawn(self._fly(flight, resolved), f"flight {call.request_id}")
         flight.runs_with(task.cancel)
