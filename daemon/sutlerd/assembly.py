@@ -123,6 +123,9 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         experience=lasting.experience,
         stopping=lasting.stopping,
     )
+    lasting.accounting.meter.know(
+        {name: {*each.models, *each.embed_models} for name, each in llm.providers.items()}
+    )
     return Ground(
         config=config,
         providers=providers,
@@ -174,6 +177,7 @@ def _pipeline(ground: Ground) -> Pipeline:
         flights=lasting.flights,
         under_way=lasting.under_way,
         request_log=lasting.request_log,
+        meter=lasting.accounting.meter,
         clock=lasting.clock,
         log=lasting.log,
         spawn=ground.generation.spawn,

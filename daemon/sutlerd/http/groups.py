@@ -5,10 +5,16 @@ from __future__ import annotations
 from sutlerd.http.anthropic_api import AnthropicApi
 from sutlerd.http.door import Door
 from sutlerd.http.house import House
+from sutlerd.http.metrics import metrics
 from sutlerd.http.openai_api import OpenAiApi
 from sutlerd.http.probes import probes
 
 
 def all_doors(house: House) -> list[Door]:
     """Give every route of the site."""
-    return [*probes(house), *OpenAiApi(house).doors(), *AnthropicApi(house).doors()]
+    return [
+        *probes(house),
+        *metrics(house),
+        *OpenAiApi(house).doors(),
+        *AnthropicApi(house).doors(),
+    ]

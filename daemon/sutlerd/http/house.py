@@ -18,6 +18,7 @@ from sutlerd.pipeline.embedding import Embeddings
 from sutlerd.pipeline.hits import HitPath
 from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.serve import Pipeline
+from sutlerd.telemetry.readings import Readings
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
@@ -39,6 +40,8 @@ class Services(Protocol):
     async def list_models(self) -> list[dict[str, Any]]: ...
 
     def status(self, caller: Caller) -> dict[str, Any]: ...
+
+    def readings(self) -> Readings: ...
 
     def shares(self, caller: Caller) -> dict[str, dict[str, tuple[float, float, float]]]: ...
 

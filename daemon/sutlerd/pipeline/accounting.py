@@ -19,6 +19,7 @@ from sutlerd.ledger.sums import AccountKey, Sums
 from sutlerd.pipeline.hits import HitTallies
 from sutlerd.pipeline.result import Answer
 from sutlerd.system.write_target import Job
+from sutlerd.telemetry.meter import Meter
 
 #: Gives the job that adds sums to the stored accounts, and keeps rows of single calls.
 AddToDisk = Callable[[Mapping[AccountKey, Sums], Sequence[UsageRow]], Job[None]]
@@ -29,9 +30,13 @@ _AFTER_WAITING = frozenset({"rate_limited", "budget_exceeded", "timeout"})
 
 
 class Accounting:
-    """One per daemon. ``day_of`` gives the budgets' day of a moment of the wall clock."""
+    """One per daemon. ``day_of`` gives the budgets' day of a moment of the wall clock.
+
+    ``meter`` counts the same things for the metrics, without who paid.
+    """
 
     def __init__(self, *, accounts: Accounts, day_of: Callable[[float], str], clock: Clock) -> None:
+        self.meter = Meter()
         self.accounts = accounts
         self.hit_tallies = HitTallies()
         self.unstored = Unstored()
@@ -157,13 +162,16 @@ class Accounting:
         Gives what is to be committed together with the end, so that the accounts are never
         above or below the ledger, whatever is killed; ``None`` where no end is committed.
         """
+        held = ended.held
         row = attempt_row(ended, is_priced=is_priced)
-        if not ended.held.attempt or self._add_to_disk is None:
+        self.meter.settled(held.provider, held.model, held.amount_nanousd)
+        if not held.attempt or self._add_to_disk is None:
             self._add(row)
             return None
         sums = Sums()
         sums.add_row(row)
         key = self.accounts.add(row)
+        count(self.meter, row)
         return self._add_to_disk({key: sums}, [row] if self._keeps_rows else [])
 
     def enter_hits(self) -> None:
@@ -234,6 +242,7 @@ class Accounting:
 
     def _sum_up(self, row: UsageRow) -> None:
         self.unstored.note(self.accounts.add(row), row)
+        count(self.meter, row)
 
     def _add(self, row: UsageRow) -> None:
         self._sum_up(row)
@@ -243,3 +252,31 @@ class Accounting:
             self._rows.append(row)
         else:
             self.rows_dropped += 1
+
+
+def count(meter: Meter, row: UsageRow) -> None:
+    """Count for the metrics what is entered in the accounts."""
+    if row.calls:
+        meter.called(
+            row.provider,
+            row.model,
+            calls=row.calls,
+            cached=row.cached,
+            coalesced=row.coalesced,
+            error=row.error,
+            saved_nanousd=row.saved_nanousd,
+            waited_s=row.waited_ms / 1000,
+        )
+    if row.attempts:
+        meter.spent(
+            row.provider,
+            row.model,
+            tokens={
+                "input": row.tokens_in,
+                "output": row.tokens_out,
+                "cached": row.cached_tokens_in,
+                "cache_write": row.cache_write_tokens_in,
+                "reasoning": row.reasoning_tokens_out,
+            },
+            cost_nanousd=row.cost_nanousd,
+        )

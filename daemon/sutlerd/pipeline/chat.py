@@ -72,10 +72,13 @@ class ChatJourney:
         if not streams:
             return await provider.complete(leg.built, deadline_s=deadline_s)
         reply: Reply | None = None
+        begun_s = self._clock.monotonic_s()
         async with provider.stream(leg.built, deadline_s=deadline_s) as batches:
             async for batch in batches:
                 deltas = [item for item in batch if isinstance(item, Delta)]
                 if deltas:
+                    if not self._flight.was_heard:
+                        self._flight.first_piece_s = self._clock.monotonic_s() - begun_s
                     self._flight.publish(encode_pieces(deltas))
                 if batch and isinstance(batch[-1], Reply):
                     reply = batch[-1]

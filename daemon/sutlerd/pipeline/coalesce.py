@@ -33,7 +33,8 @@ class Follower(Protocol):
 class Flight:
     """One shared call under way. ``key`` is ``None`` for one that nobody may join.
 
-    ``asked`` lists the requests with an id that this flight will answer.
+    ``asked`` lists the requests with an id that this flight will answer. ``first_piece_s`` is
+    how long the provider took to begin a stream.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Flight:
         "_flights",
         "_followers",
         "asked",
+        "first_piece_s",
         "key",
         "opener",
         "pieces",
@@ -58,6 +60,7 @@ class Flight:
         self.pieces: list[bytes] = []
         self.asked: list[Asked] = []
         self.stores = False
+        self.first_piece_s: float | None = None
 
     @property
     def followers(self) -> int:

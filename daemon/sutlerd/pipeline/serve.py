@@ -27,6 +27,7 @@ from sutlerd.pipeline.resolve import Resolved, Resolver
 from sutlerd.pipeline.result import Answer, encode_payload
 from sutlerd.pipeline.structured import Structured
 from sutlerd.pipeline.under_way import UnderWay
+from sutlerd.telemetry.meter import Meter
 
 #: How long a paid answer waits for its record to be written.
 STORE_LIMIT_S = 0.1
@@ -48,6 +49,7 @@ class Pipeline:
         flights: Flights,
         under_way: UnderWay,
         request_log: RequestLog,
+        meter: Meter,
         clock: Clock,
         log: EventLog,
         spawn: Spawn,
@@ -60,6 +62,7 @@ class Pipeline:
         self._flights = flights
         self._request_log = request_log
         self._under_way = under_way
+        self._meter = meter
         self._clock = clock
         self._log = log
         self._spawn = spawn
@@ -159,6 +162,7 @@ class Pipeline:
                 arrived = earned.arrived
                 answer = self._keep(flight, resolved, arrived, earned.cost_nanousd)
                 await self._made_sure(flight, answer)
+                self._measure(flight, arrived, started_s)
                 self._log_call(call, started_s, arrived=arrived, answer=answer)
         except CallError as error:
             self._log_call(call, started_s, error=error)
@@ -229,6 +233,17 @@ class Pipeline:
                     await self._store.flush()
             except TimeoutError:
                 pass
+
+    def _measure(self, flight: Flight, arrived: Arrived[Reply], started_s: float) -> None:
+        route = arrived.leg.route
+        self._meter.took(
+            route.provider,
+            route.model,
+            passed_s=self._clock.monotonic_s() - started_s,
+            first_s=flight.first_piece_s,
+            attempt_s=arrived.attempts[-1]["ms"] / 1000,
+            tokens_out=arrived.brought.usage.tokens_out,
+        )
 
     def _log_call(
         self,

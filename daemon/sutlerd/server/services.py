@@ -24,9 +24,11 @@ from sutlerd.pipeline.embedding import Embeddings
 from sutlerd.pipeline.hits import HitPath
 from sutlerd.prompts.library import PromptLibrary
 from sutlerd.providers.contract import Provider
+from sutlerd.server.readings import gather
 from sutlerd.system.stall import StallWatcher
 from sutlerd.system.tasks import Tasks
 from sutlerd.system.tokens import TokenBook
+from sutlerd.telemetry.readings import Readings
 
 if TYPE_CHECKING:
     from sutlerd.server.hub import Hub
@@ -157,6 +159,18 @@ class Services:
             "process": self._process() if caller.may_operate else None,
             "last_reload": self._last_reload() if caller.may_operate else None,
         }
+
+    def readings(self) -> Readings:
+        """Read what the metrics show of the daemon's state."""
+        return gather(
+            hub=self.hub,
+            gate=self._gate,
+            providers=self._providers,
+            store=self._store,
+            stalls=self.stalls,
+            uptime_s=self._clock.monotonic_s() - self._started_s,
+            lanes=self._queue_by_lane(),
+        )
 
     def queue(self, caller: Caller) -> list[dict[str, Any]]:
         """Tell who waits for what and since when; operators see everyone."""

@@ -31,7 +31,8 @@ class Stall:
 class Judge:
     """Tells stalls from beats and looks, all times on the monotonic clock. Pure.
 
-    ``longest_s`` is the longest time that the loop was late, ``count`` the number of stalls.
+    ``longest_s`` is the longest time that the loop was late, ``late_s`` the last one, and
+    ``count`` the number of stalls.
     """
 
     def __init__(self, *, now_s: float, cpu_s: float, beat_s: float, stall_s: float) -> None:
@@ -45,9 +46,11 @@ class Judge:
         self._pauses: deque[tuple[float, float]] = deque(maxlen=16)
         self.longest_s = 0.0
         self.count = 0
+        self.late_s = 0.0
 
     def beat(self, now_s: float) -> None:
         """The loop has turned."""
+        self.late_s = max(0.0, now_s - self._last_beat_s - self._beat_s)
         if now_s - self._last_beat_s >= self._stall_s / 2:
             # Whether the process was paused in between, only the next look can tell.
             self._long_gaps.append((self._last_beat_s, now_s))
@@ -124,6 +127,11 @@ class StallWatcher:
     def longest_s(self) -> float:
         """The longest time so far that the loop was late."""
         return self._judge.longest_s
+
+    @property
+    def late_s(self) -> float:
+        """How late the loop came to its last beat."""
+        return self._judge.late_s
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin; to be called once, on the loop's thread, while it runs."""
