@@ -7,6 +7,7 @@ import re
 
 from sutlerd.domain.call import ChatRequest, EmbedRequest
 from sutlerd.domain.errors import InvalidParams
+from sutlerd.domain.reply import Reply
 from sutlerd.providers.contract import (
     AttemptFailed,
     BuiltRequest,
@@ -14,7 +15,15 @@ from sutlerd.providers.contract import (
     Outcome,
     Verdict,
 )
-from sutlerd.providers.dialect import ModelTraits
+from sutlerd.providers.dialect import ModelTraits, StreamReader
+from sutlerd.providers.embedded_calls import (
+    CallReader,
+    as_call,
+    as_schema,
+    is_forced,
+    is_marked,
+    marked,
+)
 from sutlerd.providers.error_words import read_words
 from sutlerd.providers.openai_chat import OpenAIChat
 from sutlerd.providers.openai_switches import LLAMA_CPP
@@ -70,15 +79,19 @@ class EmbeddedDialect(OpenAIChat):
             for name in request.extra
             if name not in _EXTRA_FIELDS
         ]
-        choice = request.function_call
-        if request.functions and (choice == "required" or isinstance(choice, dict)):
-            problems.append(
-                "params.function_call: the embedded model cannot be made to call a function; "
-                "say auto, or ask for JSON of one shape with schema"
-            )
         if problems:
             raise InvalidParams(problems)
+        if is_forced(request):
+            return marked(super().build_chat(as_schema(request), model, traits))
         return super().build_chat(request, model, traits)
+
+    def read_reply(self, built: BuiltRequest, response: Response) -> Reply:
+        reply = super().read_reply(built, response)
+        return as_call(reply, built.body) if is_marked(built.body) else reply
+
+    def open_stream(self, built: BuiltRequest) -> StreamReader:
+        reader = super().open_stream(built)
+        return CallReader(reader, built.body) if is_marked(built.body) else reader
 
     def build_embed(self, request: EmbedRequest, model: str, traits: ModelTraits) -> BuiltRequest:
         own = traits.capabilities.dimension
@@ -116,7 +129,7 @@ def traits_of(*, context_tokens: int, dimension: int | None) -> ModelTraits:
     return ModelTraits(
         capabilities=Capabilities(
             embed=True,
-            # It may be told of functions, and seldom calls one.
+            # It may be told of functions, and seldom calls one unless it must.
             functions=False,
             count_tokens_exact=True,
             context_tokens=context_tokens,

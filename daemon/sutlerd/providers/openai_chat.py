@@ -21,7 +21,7 @@ from sutlerd.providers.contract import (
     TokenCount,
     Verdict,
 )
-from sutlerd.providers.dialect import ModelTraits
+from sutlerd.providers.dialect import ModelTraits, StreamReader
 from sutlerd.providers.error_words import ErrorWords, read_words, words_of
 from sutlerd.providers.failures import bad_body, judge
 from sutlerd.providers.hints import duration_s, read_limits, retry_after_s
@@ -76,7 +76,7 @@ class OpenAIChat:
         except ValueError as error:
             raise bad_body(f"the reply cannot be used: {error}", status=response.status) from None
 
-    def open_stream(self, built: BuiltRequest) -> OpenAIStreamReader:
+    def open_stream(self, built: BuiltRequest) -> StreamReader:
         return OpenAIStreamReader(
             asked_model=built.model,
             provider=self.provider,

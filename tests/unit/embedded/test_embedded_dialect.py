@@ -3,6 +3,7 @@ by what they mean. The bodies are the server's own."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from sutlerd.domain.call import ChatRequest, EmbedRequest
 from sutlerd.domain.errors import InvalidParams
+from sutlerd.domain.reply import Delta, Reply
 from sutlerd.providers.contract import Outcome, Verdict
 from sutlerd.providers.embedded_dialect import MAX_EMBED_TEXTS, EmbeddedDialect, traits_of
 from sutlerd.providers.transport import Response
@@ -25,10 +27,74 @@ def failing(status: int, body: bytes) -> Any:
 
 
 @pytest.mark.parametrize("choice", ["required", {"name": "look"}])
-def test_a_function_call_cannot_be_forced_and_the_message_names_a_way(choice: Any) -> None:
+def test_a_forced_call_is_asked_for_as_json_that_a_grammar_enforces(choice: Any) -> None:
     request = replace(ASK, functions=(FUNCTION,), function_call=choice)
-    with pytest.raises(InvalidParams, match=r"params\.function_call: .* with schema"):
+    body = DIALECT.build_chat(request, "smollm2", TRAITS).body
+    assert "tools" not in body
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["name"] == {"const": "look"}
+    assert schema["properties"]["arguments"] == FUNCTION["parameters"]
+    assert '"name":"look"' in body["messages"][0]["content"]
+    assert body["messages"][1:] == list(ASK.messages)
+
+
+def test_of_several_functions_any_may_be_called_but_only_the_named_one_if_one_is() -> None:
+    functions = (FUNCTION, {"name": "ask", "description": "Ask."})
+    system = ({"role": "system", "content": "Be kind."}, *ASK.messages)
+    request = replace(ASK, messages=system, functions=functions, function_call="required")
+    body = DIALECT.build_chat(request, "smollm2", TRAITS).body
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert [one["properties"]["name"]["const"] for one in schema["anyOf"]] == ["look", "ask"]
+    assert body["messages"][0]["content"].startswith("Be kind.\n\nCall one")
+    named = replace(request, function_call={"name": "ask"})
+    body = DIALECT.build_chat(named, "smollm2", TRAITS).body
+    assert "look" not in body["messages"][0]["content"]
+
+
+def test_parameters_with_references_cannot_be_forced() -> None:
+    function = {"name": "look", "parameters": {"$ref": "#/$defs/a", "$defs": {"a": {}}}}
+    request = replace(ASK, functions=(function,), function_call="required")
+    with pytest.raises(InvalidParams, match="look, whose parameters have references"):
         DIALECT.build_chat(request, "smollm2", TRAITS)
+
+
+def _chunk(**choice: Any) -> bytes:
+    shape = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, **choice}]}
+    return b"data: " + json.dumps(shape).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_the_call_is_read_back_from_the_text_however_it_is_cut(size: int) -> None:
+    request = replace(ASK, functions=(FUNCTION,), function_call="required")
+    built = DIALECT.build_chat(request, "smollm2", TRAITS)
+    text = '{"name": "look", "arguments": {"n": 1}}'
+    data = b"".join(_chunk(delta={"content": sign}) for sign in text)
+    data += _chunk(finish_reason="stop") + b"data: [DONE]\n\n"
+    reader = DIALECT.open_stream(built)
+    items = [
+        item
+        for start in range(0, len(data), size)
+        for item in reader.feed(data[start : start + size])
+    ]
+    delta, reply = items
+    assert isinstance(delta, Delta) and isinstance(reply, Reply)
+    assert (reply.content, reply.finish_reason) == ("", "tool_calls")
+    (call,) = reply.tool_calls
+    assert (call.name, call.arguments) == ("look", '{"n":1}')
+    assert [(one.id, one.name, one.arguments) for one in delta.tool_calls] == [
+        (call.id, call.name, call.arguments)
+    ]
+
+
+def test_a_call_that_was_cut_stays_the_text_that_it_is() -> None:
+    request = replace(ASK, functions=(FUNCTION,), function_call="required")
+    built = DIALECT.build_chat(request, "smollm2", TRAITS)
+    reader = DIALECT.open_stream(built)
+    data = _chunk(delta={"content": '{"name": "lo'}) + _chunk(finish_reason="length")
+    delta, reply = reader.feed(data + b"data: [DONE]\n\n")
+    assert delta == Delta(content='{"name": "lo')
+    assert isinstance(reply, Reply)
+    assert (reply.content, reply.finish_reason) == ('{"name": "lo', "length")
 
 
 @pytest.mark.parametrize("choice", [None, "auto", "none"])
