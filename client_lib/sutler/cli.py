@@ -17,6 +17,7 @@ from sutler import (
     cli_operate,
     cli_prompts,
     cli_providers,
+    cli_proxy,
     cli_raw,
     cli_run,
     cli_show,
@@ -56,6 +57,8 @@ COMMANDS = (
     cli_operate.RELOAD,
     cli_operate.DRAIN,
     cli_show.PING,
+    cli_proxy.PROXY,
+    cli_proxy.TOKEN,
     cli_raw.RAW,
 )
 

@@ -87,8 +87,12 @@ class Client(asyncio.Protocol):
             self._inner.data_received(data)
 
     def eof_received(self) -> bool:
-        """End of input is not the end of the client: it still gets the answer it waits for."""
-        if not self.serving or presence(self.descriptor()) is Presence.GONE:
+        """End of input is not the end of the client: it still gets the answer it waits for.
+
+        Over TCP nobody can tell the two apart, and those who close are many.
+        """
+        gone = self.over_tcp or presence(self.descriptor()) is Presence.GONE
+        if gone or not self.serving:
             return False
         self._half_closed = True
         if self._inner is not None:

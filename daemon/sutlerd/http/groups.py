@@ -8,6 +8,7 @@ from sutlerd.http.house import House
 from sutlerd.http.metrics import metrics
 from sutlerd.http.openai_api import OpenAiApi
 from sutlerd.http.probes import probes
+from sutlerd.http.responses_api import ResponsesApi
 
 
 def all_doors(house: House) -> list[Door]:
@@ -16,5 +17,6 @@ def all_doors(house: House) -> list[Door]:
         *probes(house),
         *metrics(house),
         *OpenAiApi(house).doors(),
+        *ResponsesApi(house).doors(),
         *AnthropicApi(house).doors(),
     ]

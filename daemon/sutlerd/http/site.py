@@ -256,6 +256,12 @@ class Site:
                 client.wrote(len(piece))
                 await events.write(piece)
             await events.write_eof()
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 -- one request's bug is not everybody's
+            # Too late to tell the client anything but that this is not the end it expects.
+            self._bug(request, client.caller, error)
+            client.gone()
         finally:
             answer.done()
         return events
