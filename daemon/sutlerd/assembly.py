@@ -181,7 +181,14 @@ def _pipeline(ground: Ground) -> Pipeline:
         clock=lasting.clock,
         log=lasting.log,
         spawn=ground.generation.spawn,
+        drain_s=_drain_s(ground.config),
     )
+
+
+def _drain_s(config: Config) -> float:
+    """Give how long what callers have left, and costs money, is read for its usage."""
+    ledger = config.llm.ledger
+    return ledger.drain_s if ledger.on_disconnect == "drain" else 0.0
 
 
 def _services(ground: Ground, hit_path: HitPath) -> Services:
@@ -200,6 +207,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         spawn=ground.generation.spawn,
         under_way=lasting.texts_under_way,
         max_reply_bytes=limits.owed_max_bytes,
+        drain_s=_drain_s(ground.config),
     )
     counting = Counting(
         resolver=ground.resolver,

@@ -73,6 +73,9 @@ class Journey(Protocol[T_co]):
     def is_deserted(self) -> bool:
         """Whether nobody waits any more: what is under way is ended, nothing else is begun."""
 
+    #: Whether an attempt is under way that costs money: it is read to its end for its usage.
+    is_billed: bool
+
     def time_left_s(self) -> float:
         """Give the most patient caller's time."""
 
@@ -290,6 +293,7 @@ class Attempts:
             self._turnstile.unsent(passed)
             raise
         asked_unix_s = self._clock.unix_s()
+        journey.is_billed = not passed.reservation.is_free
         try:
             # Callers that leave end the journey: no caller's time bounds an attempt.
             brought = await journey.once(provider, leg, deadline_s=now_s + self._max_timeout_s)
@@ -303,6 +307,8 @@ class Attempts:
             passed.entry.release()
             self._turnstile.abandoned(passed)
             raise
+        finally:
+            journey.is_billed = False
         self._experience.circuits.succeeded(passed.entry)
         cost_nanousd = await self._till.settle(
             passed.reservation, leg.route, brought, asked_unix_s=asked_unix_s

@@ -54,7 +54,15 @@ class ChatJourney:
 
     @property
     def is_deserted(self) -> bool:
-        return self._flight.is_over
+        return not self._flight.followers
+
+    @property
+    def is_billed(self) -> bool:
+        return self._flight.is_billed
+
+    @is_billed.setter
+    def is_billed(self, is_billed: bool) -> None:
+        self._flight.is_billed = is_billed
 
     def time_left_s(self) -> float:
         return self._flight.latest_deadline_s() - self._clock.monotonic_s()

@@ -1,12 +1,14 @@
 """Single-flight: identical cacheable calls under way at once share one flight.
 
 The daemon owns a flight, not any of its followers: it ends when it has an outcome, and is
-cancelled only when its last follower has left. Late joiners get what was already sent, then
-follow. Nothing here awaits; who runs the flight is told to stop by ``cancel``.
+cancelled only when its last follower has left, a paid one some time later. Late joiners get
+what was already sent, then follow. Nothing here awaits; who runs the flight is told to stop by
+``cancel``.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
@@ -34,16 +36,20 @@ class Flight:
     """One shared call under way. ``key`` is ``None`` for one that nobody may join.
 
     ``asked`` lists the requests with an id that this flight will answer. ``first_piece_s`` is
-    how long the provider took to begin a stream.
+    how long the provider took to begin a stream. ``is_billed`` says that an attempt is under
+    way which costs money: one that everybody has left is then read to its end for a while, so
+    that its true cost is known, and may be joined again.
     """
 
     __slots__ = (
         "_cancel",
         "_done",
+        "_drain_s",
         "_flights",
         "_followers",
         "asked",
         "first_piece_s",
+        "is_billed",
         "key",
         "opener",
         "pieces",
@@ -55,6 +61,8 @@ class Flight:
         self._followers: dict[Follower, None] = {}
         self._cancel: Callable[[], object] | None = None
         self._done = False
+        self._drain_s = 0.0
+        self.is_billed = False
         self.key = key
         self.opener: Follower | None = None
         self.pieces: list[bytes] = []
@@ -75,9 +83,10 @@ class Flight:
         """Whether a follower was given a piece: from then on nothing is tried again."""
         return bool(self.pieces)
 
-    def runs_with(self, cancel: Callable[[], object]) -> None:
-        """Tell how to stop whoever runs this flight."""
-        self._cancel = cancel
+    def runs_with(self, cancel: Callable[[], object], *, drain_s: float = 0.0) -> None:
+        """Tell how to stop whoever runs this flight, and for how long it may go on for nobody
+        while it is billed."""
+        self._cancel, self._drain_s = cancel, drain_s
 
     def latest_deadline_s(self) -> float:
         """Give the end of the most patient follower's time."""
@@ -96,6 +105,14 @@ class Flight:
     def leave(self, follower: Follower) -> None:
         """Let one go, for whatever reason; the last one to leave ends the flight."""
         self._followers.pop(follower, None)
+        if self._followers or self._done:
+            return
+        if self.is_billed and self._drain_s:
+            asyncio.get_running_loop().call_later(self._drain_s, self._abandon)
+        else:
+            self._abandon()
+
+    def _abandon(self) -> None:
         if not self._followers and not self._done:
             self._close()
             if self._cancel is not None:

@@ -33,6 +33,7 @@ class Batch:
         self.extra = extra
         self.ttl_s = 0.0
         self.waiters = 0
+        self.is_billed = False
         self.patience_until_s = 0.0
         self.vectors: dict[bytes, Vector] = {}
         self.embedded: Embedded | None = None
@@ -60,6 +61,14 @@ class BatchJourney:
     @property
     def is_deserted(self) -> bool:
         return not self.batch.waiters
+
+    @property
+    def is_billed(self) -> bool:
+        return self.batch.is_billed
+
+    @is_billed.setter
+    def is_billed(self, is_billed: bool) -> None:
+        self.batch.is_billed = is_billed
 
     def time_left_s(self) -> float:
         return self.batch.patience_until_s - self.clock.monotonic_s()

@@ -55,6 +55,7 @@ class Embeddings:
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
         under_way: dict[bytes, Batch],
         max_reply_bytes: int,
+        drain_s: float,
     ) -> None:
         self._resolver = resolver
         self._router = router
@@ -68,6 +69,7 @@ class Embeddings:
         self._log = log
         self._spawn = spawn
         self._max_reply_bytes = max_reply_bytes
+        self._drain_s = drain_s
         self._under_way = under_way
         self._storing = asyncio.Lock()
 
@@ -235,11 +237,20 @@ class Embeddings:
         finally:
             for batch in batches:
                 batch.waiters -= 1
-                if not batch.waiters and not batch.done.done():
-                    self._forget(batch)
-                    if batch.task is not None:
-                        batch.task.cancel()
+                if batch.waiters or batch.done.done():
+                    continue
+                if batch.is_billed and self._drain_s:
+                    loop = asyncio.get_running_loop()
+                    loop.call_later(self._drain_s, self._abandon, batch)
+                else:
+                    self._abandon(batch)
         return vectors
+
+    def _abandon(self, batch: Batch) -> None:
+        if not batch.waiters and not batch.done.done():
+            self._forget(batch)
+            if batch.task is not None:
+                batch.task.cancel()
 
     async def _buy(self, batch: Batch, route: Route, order: _Order) -> None:
         caller = order.asker.caller

@@ -36,7 +36,10 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
 class Pipeline:
-    """Serves calls for replies. Built once; ``spawn`` starts a task that the daemon owns."""
+    """Serves calls for replies. Built once; ``spawn`` starts a task that the daemon owns.
+
+    ``drain_s`` is how long a paid attempt that everybody has left is read to its end.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Pipeline:
         clock: Clock,
         log: EventLog,
         spawn: Spawn,
+        drain_s: float,
     ) -> None:
         self._resolver = resolver
         self._structured = structured
@@ -66,6 +70,7 @@ class Pipeline:
         self._clock = clock
         self._log = log
         self._spawn = spawn
+        self._drain_s = drain_s
 
     @property
     def open_flights(self) -> int:
@@ -148,7 +153,7 @@ class Pipeline:
         flight = self._flights.open(resolved.flight_key if shared else None)
         flight.join(follower, stores=call.cache_mode.writes)
         task = self._spawn(self._fly(flight, resolved), f"flight {call.request_id}")
-        flight.runs_with(task.cancel)
+        flight.runs_with(task.cancel, drain_s=self._drain_s)
         return flight
 
     async def _fly(self, flight: Flight, resolved: Resolved) -> None:

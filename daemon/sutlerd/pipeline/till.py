@@ -12,7 +12,7 @@ from typing import Any
 from sutlerd.admission.asking import WaitForMoney
 from sutlerd.domain.call import Labels, Route
 from sutlerd.domain.caller import Caller
-from sutlerd.domain.errors import CallError, PriceUnknown
+from sutlerd.domain.errors import CallError, OutcomeUnknown, PriceUnknown
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded, Reply
@@ -63,8 +63,15 @@ class Till:
     ) -> Spend:
         """Give the most that an attempt may cost that is sent ``within_s`` from now.
 
-        Raises ``PriceUnknown`` where that is refused.
+        Raises ``PriceUnknown`` where that is refused, and ``OutcomeUnknown`` for an id whose
+        first try was under way when the daemon died: it may have been paid for.
         """
+        uid, request_id = bill.caller.uid, bill.request_id
+        if bill.given_id and self._ledger.is_outcome_unknown(uid, request_id):
+            raise OutcomeUnknown(
+                f"request {request_id} was under way when the daemon died: it may have been "
+                "answered, and was charged in full; ask again under a new request_id"
+            )
         worst_case: int | None = 0
         tariff = await self._costs.tariff(route)
         if tariff is not FREE:

@@ -77,10 +77,6 @@ def test_every_entry_of_what_is_in_force_is_a_setting(path: str) -> None:
     assert at(Config, path.replace("*", "NAME").split(".")) is not None
 
 
-def test_the_budget_is_loud_as_long_as_it_is_not_in_force() -> None:
-    assert IN_FORCE["llm.budget"].in_force or IN_FORCE["llm.budget"].loud
-
-
 def test_a_provider_of_a_dialect_without_code_is_off() -> None:
     for kind, preset in PRESETS.items():
         provider = ProviderConfig.model_validate(

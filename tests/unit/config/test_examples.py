@@ -81,14 +81,6 @@ def test_the_production_example_loads_with_no_variable_set(load_text) -> None:
     assert "NO PROVIDER CAN BE USED" in said["llm.providers"]
 
 
-@pytest.mark.parametrize("text", [FULL, PRODUCTION], ids=["full", "production"])
-def test_a_budget_that_is_not_enforced_is_told_loudly(load_text, text: str) -> None:
-    (budget,) = [w for w in load_text(text, KEYS).warnings if w.path == "llm.budget"]
-    assert budget.loud
-    assert "THE BUDGET IS NOT ENFORCED" in budget.message
-    assert budget.line == text.splitlines().index("  budget:") + 1
-
-
 def test_retired_models_of_the_example_are_told_with_their_successors(load_text) -> None:
     said = _warnings(load_text(FULL, KEYS))
     retired = said["llm.providers.anthropic.models[0]"]
