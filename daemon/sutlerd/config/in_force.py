@@ -29,17 +29,8 @@ def _pending(without: str, *, loud: bool = False) -> Standing:
 
 IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType(
     {
-<<<<<<< HEAD
-        "llm.budget": _pending(
-            "THE BUDGET IS NOT ENFORCED: nothing stops the spending at any limit given here; "
-            "set a limit at the provider",
-            loud=True,
-        ),
-=======
         "llm.budget.alert_threshold_pct": _pending("nobody is told before the money is spent"),
         "llm.budget.alert_webhook": _pending("no alert is sent"),
-        "llm.never_fall_back": _pending("calls fall back as their own parameter says"),
->>>>>>> b1bbcb4 (Budgets are in force: what is left is read for its usage, an id under way at a kill is of unknown outcome)
         "llm.hedging": _pending("no call is sent twice"),
         "llm.monitoring.prometheus": _pending("no metrics are served"),
         "llm.monitoring.tracing": _pending("no traces are sent"),
