@@ -1,0 +1,185 @@
+"""Under a real systemd: activation, credentials, the sandbox, restarts, the watchdog, users.
+
+``SUTLER_LONG=1`` restarts more often, under more clients.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.scripted import ScriptedProvider
+from tests.integration.faults.rig import by_default
+from tests.integration.node.reloads import until
+from tests.support.booted_node import PYTHON, STRANGER, Node, needs_a_node
+
+KEY = "sk-handed-over-by-systemd-0123"
+LONG = bool(os.environ.get("SUTLER_LONG"))
+CLIENTS, RESTARTS = (128, 20) if LONG else (32, 5)
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[ScriptedProvider]:
+    with ScriptedProvider.in_thread(always=by_default) as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def node(provider: ScriptedProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    needs_a_node()
+    folder = tmp_path_factory.mktemp("node") / "n"
+    with Node(folder, config=configuration(provider), keys={"VLLM_API_KEY": KEY}) as node:
+        yield node
+
+
+def configuration(provider: ScriptedProvider, **more: object) -> str:
+    vllm = {"base_url": provider.base_url, "default_model": "test-model", "models": ["test-model"]}
+    return json.dumps({"llm": {"providers": {"vllm": vllm}, **more}})
+
+
+def test_the_first_call_starts_the_daemon_which_has_its_key_and_its_folders(
+    node: Node, provider: ScriptedProvider
+) -> None:
+    node.run("systemctl", "stop", "sutlerd.service")
+    assert node.show("sutlerd.service", "ActiveState") == "inactive"
+    done = node.sutler("chat", "the first call")
+    assert (done.returncode, done.stdout) == (0, "to: the first call\n"), (
+        done.stderr + node.journal()
+    )
+    assert provider.requests[-1].headers["authorization"] == f"Bearer {KEY}"
+    assert node.show("sutlerd.service", "StatusText") == "serving on /run/sutler/sutler.sock"
+    pid = node.show("sutlerd.service", "MainPID")
+    assert KEY not in node.run("cat", f"/proc/{pid}/environ")
+    assert KEY not in node.journal()
+    assert node.run("stat", "-c", "%U %a", "/var/lib/sutler", "/var/cache/sutler") == (
+        "sutler 700\nsutler 700\n"
+    )
+    assert node.run("stat", "-c", "%U %G %a", "/run/sutler/sutler.sock") == (
+        "root sutler-users 660\n"
+    )
+    status = node.run("cat", f"/proc/{pid}/status")
+    assert "CapEff:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    assert "Seccomp:\t2" in status
+
+
+@pytest.mark.fault("X18")
+def test_users_share_the_quota_and_nothing_else_and_strangers_stay_outside(
+    node: Node, provider: ScriptedProvider
+) -> None:
+    for user, hits in (("alice", 0), ("bob", 0), ("alice", 1), ("bob", 1)):
+        done = node.sutler("chat", "a shared question", "--json", user=user)
+        assert json.loads(done.stdout)["cached"] is bool(hits), done.stderr
+    assert sum(b"a shared question" in request.body for request in provider.requests) == 2
+    for user in ("alice", "bob"):
+        status = json.loads(node.sutler("status", "--json", user=user).stdout)
+        assert len({row["uid"] for row in status["callers"]}) == 1
+        assert status["process"] is None
+        assert node.sutler("reload", user=user).returncode == 1
+        assert "no operator" in node.sutler("drain", user=user).stderr
+    assert node.sutler("cache", "clear", user="bob").returncode == 0
+    done = node.sutler("chat", "a shared question", "--json", user="alice")
+    assert json.loads(done.stdout)["cached"] is True
+    done = node.sutler("ping", user=STRANGER)
+    assert done.returncode != 0
+    assert "ermission denied" in done.stderr
+    assert re.search(r"refused uid=\d+ why=\"an operator's method\"", node.journal())
+
+
+@pytest.mark.fault("O3")
+def test_systemctl_reload_takes_the_new_file_or_keeps_the_old_one(
+    node: Node, provider: ScriptedProvider
+) -> None:
+    path = node.path("/etc/sutler/sutler.yaml")
+    before = path.read_text()
+    assert node.sutler("ping").returncode == 0
+    pid = node.show("sutlerd.service", "MainPID")
+    try:
+        path.write_text(configuration(provider, aliases={"mine": "test-model"}))
+        node.run("systemctl", "reload", "sutlerd")
+        until(lambda: "reloaded: 1 settings changed" in node.show("sutlerd.service", "StatusText"))
+        assert node.sutler("chat", "--model=mine", "by its alias").returncode == 0
+        path.write_text("llm: {max_retrys: 3}\n")
+        node.run("systemctl", "reload", "sutlerd")
+        until(lambda: "reload refused" in node.show("sutlerd.service", "StatusText"))
+        assert "did you mean 'max_retries'?" in node.journal()
+        assert node.sutler("chat", "--model=mine", "still by its alias").returncode == 0
+    finally:
+        path.write_text(before)
+        node.run("systemctl", "reload", "sutlerd")
+    assert node.show("sutlerd.service", "ActiveState") == "active"
+    assert node.show("sutlerd.service", "MainPID") == pid
+
+
+@pytest.mark.fault("O5")
+def test_no_client_is_refused_and_no_call_paid_twice_however_often_it_is_restarted(
+    node: Node, provider: ScriptedProvider
+) -> None:
+    node.run("systemctl", "reset-failed", "sutlerd.service")
+    first = len(provider.requests)
+    end = f"/tmp/end-{first}"
+    script = "/opt/sutler/checkout/tests/integration/node/load.py"
+    load = node.start(PYTHON, script, str(CLIENTS), end, user="alice")
+    until(lambda: len(provider.requests) > first + CLIENTS)
+    pids = []
+    for _ in range(RESTARTS):
+        count = len(provider.requests)
+        node.run("systemctl", "restart", "sutlerd.service")
+        pids.append(node.show("sutlerd.service", "MainPID"))
+        until(lambda count=count: len(provider.requests) > count + CLIENTS, within_s=60)  # type: ignore[misc]
+    node.path(end).touch()
+    out, _ = load.communicate(timeout=120)
+    seen = json.loads(out)
+    assert set(seen) == {"ok"}, seen
+    assert len(set(pids)) == RESTARTS
+    asked = collections.Counter(
+        re.findall(rb"client \d+ question \d+ end", b"".join(r.body for r in provider.requests))
+    )
+    assert len(asked) == seen["ok"] == sum(asked.values()), "a call was paid twice"
+
+
+def test_a_daemon_that_hangs_is_replaced_and_its_clients_are_served(node: Node) -> None:
+    drop_in = node.path("/etc/systemd/system/sutlerd.service.d/watchdog.conf")
+    drop_in.parent.mkdir(exist_ok=True)
+    drop_in.write_text("[Service]\nWatchdogSec=1\nTimeoutAbortSec=1\n")
+    node.run("systemctl", "daemon-reload")
+    node.run("systemctl", "restart", "sutlerd.service")
+    pid = node.show("sutlerd.service", "MainPID")
+    node.run("kill", f"-{signal.SIGSTOP:d}", pid)
+    done = node.sutler("chat", "while it hangs")
+    assert done.stdout == "to: while it hangs\n", done.stderr + node.journal()
+    assert node.show("sutlerd.service", "MainPID") != pid
+    assert int(node.show("sutlerd.service", "NRestarts")) >= 1
+    drop_in.unlink()
+    node.run("systemctl", "daemon-reload")
+    node.run("systemctl", "restart", "sutlerd.service")
+
+
+def test_a_wrong_configuration_is_told_and_does_not_go_round_in_circles(node: Node) -> None:
+    path = node.path("/etc/sutler/sutler.yaml")
+    before = path.read_text()
+    path.write_text("llm: {max_retrys: 3}\n")
+    try:
+        assert node.try_("systemctl", "restart", "sutlerd.service").returncode != 0
+        assert node.show("sutlerd.service", "ExecMainStatus") == "78"
+        assert node.show("sutlerd.service", "ActiveState") == "failed"
+        assert "/etc/sutler/sutler.yaml:1: llm.max_retrys" in node.journal()
+    finally:
+        path.write_text(before)
+        node.run("systemctl", "reset-failed", "sutlerd.service", "sutlerd.socket")
+        node.run("systemctl", "restart", "sutlerd.socket")
+    assert node.sutler("ping").returncode == 0
+
+
+def test_what_was_installed_is_taken_away_again(node: Node) -> None:
+    said = node.run("/opt/sutler/bin/sutlerd", "uninstall", "--system", "--dry-run")
+    assert said.count("would be removed") == 4
+    assert "kept     /etc/sutler/sutler.yaml" in said
