@@ -82,6 +82,9 @@ class Labels:
     others: tuple[tuple[str, str], ...] = ()
 
 
+SHOWN_HASH_CHARS = 16
+
+
 @record
 class PromptUse:
     """Which version of which template a call was made from. ``hash`` names its content."""
@@ -90,6 +93,11 @@ class PromptUse:
     version: str
     hash: str
     deprecated: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Name, version and the beginning of the hash, as accounts and logs tell them."""
+        return f"{self.name}@{self.version} {self.hash[:SHOWN_HASH_CHARS]}"
 
     def to_wire(self) -> dict[str, str]:
         told = {"name": self.name, "version": self.version, "hash": self.hash}

@@ -57,6 +57,7 @@ class UsageRow:
     that was refused before it had a route. ``error`` is the wire's type. ``unpriced`` counts
     attempts whose cost nobody knows, ``unknown`` those whose outcome nobody knows, which were
     charged at their worst case. ``cached`` and ``coalesced`` never hold for one call.
+    ``prompt`` is the template it was made from, as ``name@version hash``.
     """
 
     request_id: str
@@ -81,17 +82,20 @@ class UsageRow:
     unpriced: int = 0
     unknown: int = 0
     waited_ms: int = 0
+    prompt: str | None = None
 
     def encode(self) -> bytes:
         """Write the row as it is stored; integers of any size."""
         values: list[Any] = [getattr(self, name) for name in _FIELDS]
-        return json.dumps([*values, *self.payer], separators=(",", ":")).encode()
+        return json.dumps([*values, *self.payer, self.prompt], separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, stored: bytes) -> UsageRow:
         values = json.loads(stored)
-        payer = Payer(*values[len(_FIELDS) :])
-        return cls(payer=payer, **dict(zip(_FIELDS, values, strict=False)))
+        end = len(_FIELDS) + len(Payer._fields)
+        payer = Payer(*values[len(_FIELDS) : end])
+        prompt = values[end] if len(values) > end else None
+        return cls(payer=payer, prompt=prompt, **dict(zip(_FIELDS, values, strict=False)))
 
 
 _FIELDS: Final = ("request_id", "unix_s", "day", "provider", "model", "kind", "error", *FIGURES)

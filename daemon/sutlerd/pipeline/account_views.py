@@ -126,6 +126,7 @@ def _by_request(rows: Iterable[UsageRow]) -> dict[tuple[int, str], dict[str, Any
                 "provider": row.provider,
                 "model": row.model,
                 "kind": row.kind,
+                "prompt": None,
                 "error": None,
                 **dict.fromkeys(FIGURES, 0),
             }
@@ -133,5 +134,5 @@ def _by_request(rows: Iterable[UsageRow]) -> dict[tuple[int, str], dict[str, Any
             call[figure] += getattr(row, figure)
         if row.calls:
             # Attempts may come before and after their caller was told.
-            call |= {"unix_s": row.unix_s, "error": row.error}
+            call |= {"unix_s": row.unix_s, "error": row.error, "prompt": row.prompt}
     return calls

@@ -66,6 +66,7 @@ class Accounting:
             coalesced=int(coalesced and not cached),
             saved_nanousd=(served.saved_nanousd or 0) if free else 0,
             waited_ms=round(answer.trace.get("queued_ms", 0)),
+            prompt=call.prompt.title if call.prompt else None,
         )
 
     def failed(self, call: Call, error: str, *, passed_s: float) -> None:
@@ -79,6 +80,7 @@ class Accounting:
             kind="chat",
             error=error,
             waited_ms=round(passed_s * 1000) if error in _AFTER_WAITING else 0,
+            prompt=call.prompt.title if call.prompt else None,
         )
 
     def refused(
@@ -217,6 +219,7 @@ class Accounting:
         coalesced: int = 0,
         saved_nanousd: int = 0,
         waited_ms: int = 0,
+        prompt: str | None = None,
         is_kept: bool = True,
     ) -> None:
         now_unix_s = self._clock.unix_s()
@@ -234,6 +237,7 @@ class Accounting:
             error=error,
             saved_nanousd=saved_nanousd,
             waited_ms=waited_ms,
+            prompt=prompt,
         )
         if is_kept:
             self._add(row)

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sutlerd.domain.call import PromptUse
+from sutlerd.domain.call import SHOWN_HASH_CHARS, PromptUse
 from sutlerd.pipeline.params import RunParams, parse
 from sutlerd.prompts.registry import Expanded, Registry
 
-_SHOWN_HASH_CHARS = 16
 #: A default gives way not only to its own name.
 _GIVES_WAY_TO = {
     "max_tokens": ("max_tokens", "max_completion_tokens"),
@@ -49,5 +48,5 @@ def labelled(labels: Mapping[str, str | int], use: PromptUse | None) -> Mapping[
     return {
         **labels,
         "prompt": f"{use.name}@{use.version}",
-        "prompt_hash": use.hash[:_SHOWN_HASH_CHARS],
+        "prompt_hash": use.hash[:SHOWN_HASH_CHARS],
     }

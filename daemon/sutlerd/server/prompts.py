@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from sutlerd.domain.caller import Caller
 from sutlerd.pipeline.params import RenderParams, TemplateName
+from sutlerd.pipeline.schema_shape import schema_problems
 from sutlerd.prompts.registry import Registry
 from sutlerd.prompts.template import Template
 from sutlerd.server.services import Services
@@ -75,7 +76,19 @@ async def check(services: Services, session: Session, params: CheckPromptsParams
         registry = await asyncio.to_thread(library.check, params.text, params.source)
         problems = [str(problem) for problem in registry.problems]
     keys = [template.title for versions in registry.by_name.values() for template in versions]
+    problems += await asyncio.to_thread(_schema_problems, registry)
     return {"templates": keys, "problems": problems}
+
+
+def _schema_problems(registry: Registry) -> list[str]:
+    """Tell of schemas for which every run would be refused."""
+    return [
+        f"{template.title}: {problem}"
+        for versions in registry.by_name.values()
+        for template in versions
+        if template.schema is not None
+        for problem in schema_problems(template.schema, "schema")
+    ]
 
 
 def _shown(template: Template, registry: Registry, *, full: bool) -> dict[str, Any]:

@@ -75,6 +75,7 @@ def test_the_command_runs_a_template() -> None:
     assert b"scripted/test-model" in done.stderr
 
 
+@pytest.mark.fault("X14")
 def test_the_command_checks_files_before_they_are_served(tmp_path: Path) -> None:
     assert sutler("prompts", "check").returncode == 0
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
@@ -84,6 +85,14 @@ def test_the_command_checks_files_before_they_are_served(tmp_path: Path) -> None
     done = sutler("prompts", "check", str(good), str(bad))
     assert done.returncode == 1
     assert f"{bad}:2: templates[0].nmae: unknown key" in done.stdout.decode()
+    bad.write_text("templates:\n  - {name: weather, version: 1, user: hello}\n")
+    hostile = "{type: object, properties: {a: {$ref: 'https://example.org/s.json'}}}"
+    bad.write_text(
+        f"templates:\n  - {{name: remote, version: 1, user: hello, schema: {hostile}}}\n"
+    )
+    done = sutler("prompts", "check", str(bad))
+    assert done.returncode == 1
+    assert b"remote@1: schema.properties.a.$ref" in done.stdout
     bad.write_text("templates:\n  - {name: weather, version: 1, user: hello}\n")
     assert b"a published version never changes" in sutler("prompts", "check", str(bad)).stdout
 

@@ -37,6 +37,7 @@ rows = st.builds(
     provider=st.sampled_from(["anthropic", "ollama", ""]),
     model=st.sampled_from(["large", "small", ""]),
     error=st.sampled_from([None, "timeout", "rate_limited"]),
+    prompt=st.sampled_from([None, "plan@1.0 abcd"]),
 )
 
 
