@@ -21,6 +21,8 @@ from sutlerd.system.peers import Presence, presence
 from sutlerd.system.progress import Progress
 
 _NO_LABELS = Labels()
+#: A request that came together with the end of input has begun by then, or is none.
+_BEGINS_WITHIN_S = 0.05
 
 
 class Inner(Protocol):
@@ -67,6 +69,8 @@ class Client(asyncio.Protocol):
         self._progress = Progress()
         self._half_closed = False
         self._closing = False
+        #: Whether bytes have come that may be a request which nobody has begun to serve.
+        self._unheard = False
 
     def wear(self, make: Callable[[Client], Inner]) -> None:
         """Take the library's protocol, made when the transport is there."""
@@ -83,6 +87,7 @@ class Client(asyncio.Protocol):
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
+        self._unheard = not self.serving
         if self._inner is not None and not self._half_closed:
             self._inner.data_received(data)
 
@@ -92,11 +97,13 @@ class Client(asyncio.Protocol):
         Over TCP nobody can tell the two apart, and those who close are many.
         """
         gone = self.over_tcp or presence(self.descriptor()) is Presence.GONE
-        if gone or not self.serving:
+        if gone or not (self.serving or self._unheard):
             return False
         self._half_closed = True
         if self._inner is not None:
             self._inner.close()
+        if not self.serving:
+            asyncio.get_running_loop().call_later(_BEGINS_WITHIN_S, self._close_if_idle)
         return True
 
     def pause_writing(self) -> None:
@@ -118,6 +125,11 @@ class Client(asyncio.Protocol):
         self.house.left(self)
 
     # -- for requests under way
+
+    def served(self, *, begins: bool) -> None:
+        """Note that a request is begun, or done."""
+        self.serving = begins
+        self._unheard = False
 
     def same_caller(self, caller: Caller) -> Caller:
         """Give one object for each uid of this connection: fairness goes by it."""
@@ -206,6 +218,10 @@ class Client(asyncio.Protocol):
         """Take note of a client that is not there any more, or not for us."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _close_if_idle(self) -> None:
+        if not self.serving and self._transport is not None:
+            self._transport.close()
 
     def close(self, error: CallError | None = None) -> None:
         """Close after what is owed; calls under way end with ``error``."""

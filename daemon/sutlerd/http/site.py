@@ -81,7 +81,7 @@ class Site:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         client = self._clients[request.protocol]
-        client.serving = True
+        client.served(begins=True)
         door, rest = self._find(request)
         manners = (door.manners if door is not None else None) or PLAIN
         try:
@@ -91,7 +91,7 @@ class Site:
             assert door is not None
             return await self._serve(request, client, found, door, rest, manners)
         finally:
-            client.serving = False
+            client.served(begins=False)
             client.holds_body(0)
 
     def _find(self, request: web.BaseRequest) -> tuple[Door | None, str]:
@@ -239,8 +239,8 @@ class Site:
                 status=answer.status,
                 headers={**answer.headers, "Content-Type": answer.content_type, **_ALWAYS},
             )
-            if self._house.draining or answer.status in (400, 408, 413):
-                page.force_close()
+            if self._house.draining or not request.content.at_eof():
+                page.force_close()  # a body that nobody reads would be taken for a request
             return page
         events = web.StreamResponse(
             headers={
