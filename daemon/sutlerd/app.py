@@ -20,12 +20,9 @@ from sutlerd.cache.redis_store import RedisTier
 from sutlerd.config.schema import Config
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.generation import Generations
-from sutlerd.ledger.accounts import Accounts
 from sutlerd.ledger.budgets import Budgets
-from sutlerd.ledger.days import Days
 from sutlerd.ledger.ledger import Ledger
 from sutlerd.ledger.store import LedgerStore
-from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.experience import Experience
 from sutlerd.pipeline.idempotency import RequestLog
 from sutlerd.pipeline.places import Places
@@ -36,9 +33,9 @@ from sutlerd.providers.contract import Provider
 from sutlerd.providers.registry import Providers, build_providers
 from sutlerd.system.folders import Place
 from sutlerd.system.tasks import Tasks
+from sutlerd.treasury import Treasury, open_treasury
 
 _INSTANCE_BYTES = 6
-_TENDED_EVERY_S = 1.0
 #: The ledger's folder, below the state's.
 LEDGER = "ledger"
 #: For answers that cost nothing, so that one asked for again under its id is not made again.
@@ -70,14 +67,12 @@ class App:
         return self._lasting.generations
 
     @property
-    def ledger(self) -> Ledger:
-        return self._lasting.ledger
+    def treasury(self) -> Treasury:
+        return self._lasting.treasury
 
-    async def tend_ledger(self) -> None:
-        """Look after the ledger as long as the daemon lives."""
-        while True:
-            await asyncio.sleep(_TENDED_EVERY_S)
-            await self.ledger.tend()
+    @property
+    def ledger(self) -> Ledger:
+        return self._lasting.treasury.ledger
 
     async def adopt(self, config: Config) -> None:
         """Serve by another configuration from now on; calls under way go on by the old one.
@@ -93,7 +88,7 @@ class App:
         await lasting.generations.enter(providers.values())
         await asyncio.to_thread(lasting.library.read_from, _prompt_folders(config))
         # No await from here on: every request is served by the old one or by the new one.
-        lasting.ledger.budgets = budgets
+        lasting.treasury.adopt(budgets, config.llm)
         lasting.turnstile.adopt(config.llm, places)
         lasting.library.put_in_place()
         lasting.experience.adopt(config.llm)
@@ -141,10 +136,9 @@ async def build(
     the disk below the state's folder.
     """
     tasks = Tasks(log)
-    accounting = _accounting(config, clock)
     if ledger_store is None:
         ledger_store = LedgerStore(state_place.path / LEDGER, log=log)
-    ledger = await _ledger(stack, config, ledger_store, accounting, clock, log)
+    treasury = await open_treasury(stack, config.llm, ledger_store, clock, log)
     store: Store = _store(config, cache_place, clock, log)
     await stack.enter_async_context(store)
     second_tier = _second_tier(config, clock, log)
@@ -157,7 +151,7 @@ async def build(
     # Left first: what the daemon still does must end before what it uses.
     stack.push_async_callback(tasks.stop)
     turnstile = Turnstile(llm=config.llm, clock=clock)
-    ledger.on_freed = turnstile.gate.wake
+    treasury.ledger.on_freed = turnstile.gate.wake
     passing = MemoryStore(max_bytes=_PASSING_BYTES, clock=clock)
     lasting = Lasting(
         store=store,
@@ -166,9 +160,8 @@ async def build(
         generations=generations,
         turnstile=turnstile,
         experience=Experience(llm=config.llm, clock=clock, log=log),
-        ledger=ledger,
+        treasury=treasury,
         request_log=RequestLog(store, passing),
-        accounting=accounting,
         library=PromptLibrary(
             _prompt_folders(config),
             Published(state_place.path, log),
@@ -183,35 +176,10 @@ async def build(
     return App(lasting, config, providers)
 
 
-def _accounting(config: Config, clock: Clock) -> Accounting:
-    zone = config.llm.budget.timezone
-    return Accounting(accounts=Accounts(), day_of=Days(zone).of, clock=clock)
-
-
 def _prompt_folders(config: Config) -> tuple[Folder, ...]:
     shipped = Path(__file__).parent / "_data" / "prompts"
     configured = (Folder(path=path) for path in config.prompts.folders)
     return (Folder(path=shipped, trusted=True), *configured)
-
-
-async def _ledger(
-    stack: AsyncExitStack,
-    config: Config,
-    store: LedgerStore,
-    accounting: Accounting,
-    clock: Clock,
-    log: EventLog,
-) -> Ledger:
-    await stack.enter_async_context(store)
-    ledger = Ledger(
-        store=store,
-        budgets=Budgets(config.llm.budget),
-        rows_days=config.llm.ledger.rows_days,
-        clock=clock,
-        log=log,
-        tell=accounting.settled,
-    )
-    return await stack.enter_async_context(ledger)
 
 
 def _store(

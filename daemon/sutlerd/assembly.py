@@ -16,12 +16,10 @@ from sutlerd.cache.contract import SecondTier, Store
 from sutlerd.config.schema import Config
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.generation import Generation, Generations
-from sutlerd.ledger.ledger import Ledger
 from sutlerd.ledger.price_list import read_published
 from sutlerd.ledger.prices import PriceTable, Seller
 from sutlerd.ledger.tariff import Rates, fixed
 from sutlerd.pipeline.account_views import AccountViews
-from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.checking import Checking
 from sutlerd.pipeline.coalesce import Flights
@@ -44,6 +42,7 @@ from sutlerd.providers.registry import Providers
 from sutlerd.server.hub import Hub, Serving
 from sutlerd.server.services import Services
 from sutlerd.system.tasks import Tasks
+from sutlerd.treasury import Treasury
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +55,8 @@ class Lasting:
     generations: Generations
     turnstile: Turnstile
     experience: Experience
-    ledger: Ledger
+    treasury: Treasury
     request_log: RequestLog
-    accounting: Accounting
     library: PromptLibrary
     clock: Clock
     log: EventLog
@@ -106,7 +104,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
     )
     costs = Costs(prices=price_table(config, lasting.log), clock=lasting.clock, log=lasting.log)
     till = Till(
-        ledger=lasting.ledger,
+        ledger=lasting.treasury.ledger,
         costs=costs,
         refuses_unknown=llm.budget.enabled and llm.budget.unknown_price == "refuse",
         clock=lasting.clock,
@@ -123,7 +121,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         experience=lasting.experience,
         stopping=lasting.stopping,
     )
-    lasting.accounting.meter.know(
+    lasting.treasury.accounting.meter.know(
         {name: {*each.models, *each.embed_models} for name, each in llm.providers.items()}
     )
     return Ground(
@@ -141,7 +139,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
 def build_hub(ground: Ground) -> Hub:
     return Hub(
         serving=build_serving(ground),
-        accounting=ground.lasting.accounting,
+        accounting=ground.lasting.treasury.accounting,
         limits=ground.config.limits,
         connection_limit=ground.lasting.connection_limit,
         clock=ground.lasting.clock,
@@ -151,7 +149,7 @@ def build_hub(ground: Ground) -> Hub:
 
 def build_serving(ground: Ground) -> Serving:
     lasting = ground.lasting
-    hit_path = HitPath(lasting.store, lasting.request_log, lasting.accounting.hit_tallies)
+    hit_path = HitPath(lasting.store, lasting.request_log, lasting.treasury.accounting.hit_tallies)
     return Serving(
         pipeline=_pipeline(ground),
         resolver=ground.resolver,
@@ -177,7 +175,7 @@ def _pipeline(ground: Ground) -> Pipeline:
         flights=lasting.flights,
         under_way=lasting.under_way,
         request_log=lasting.request_log,
-        meter=lasting.accounting.meter,
+        meter=lasting.treasury.accounting.meter,
         clock=lasting.clock,
         log=lasting.log,
         spawn=ground.generation.spawn,
@@ -199,7 +197,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         providers=ground.providers,
         attempts=ground.attempts,
         costs=ground.costs,
-        accounting=lasting.accounting,
+        accounting=lasting.treasury.accounting,
         store=lasting.store,
         second_tier=lasting.second_tier,
         clock=lasting.clock,
@@ -238,7 +236,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         checking=checking,
         costs=ground.costs,
         account_views=AccountViews(
-            accounting=lasting.accounting, archive=None, clock=lasting.clock
+            accounting=lasting.treasury.accounting, archive=lasting.treasury.bookkeeping
         ),
         gate=lasting.turnstile.gate,
         circuits=lasting.experience.circuits,

@@ -138,7 +138,8 @@ def _start_watching(
 ) -> None:
     """Start what looks after the daemon itself from time to time."""
     app.tasks.start(app.watch_prompts(), "watch the prompts")
-    app.tasks.start(app.tend_ledger(), "tend the ledger")
+    app.tasks.start(app.treasury.tend(), "tend the ledger")
+    app.tasks.start(app.treasury.alarm.deliver(), "deliver alerts")
     app.tasks.start(watch_connections(app.hub), "watch connections")
     app.tasks.start(front.keep_reachable(), "keep the socket reachable")
     app.tasks.start(_watch_places(places.locks, log), "watch the folders")

@@ -1,32 +1,29 @@
-"""Accounts kept on a ledger's file, as the daemon keeps them, for tests of any level."""
+"""Ledger, accounts and alerts on a file, as the daemon opens them, for tests of any level."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sutlerd.config.schema_llm import BudgetConfig
-from sutlerd.ledger.account_store import AccountStore
-from sutlerd.ledger.accounts import Accounts
-from sutlerd.ledger.budgets import Budgets
-from sutlerd.ledger.days import Days
+from sutlerd.config.schema_llm import LlmConfig
 from sutlerd.ledger.ledger import Ledger
 from sutlerd.ledger.store import LedgerStore
 from sutlerd.pipeline.account_views import AccountViews
 from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.bookkeeping import Bookkeeping
+from sutlerd.treasury import Treasury, open_treasury
 from tests.support.event_list import EventList
 from tests.support.virtual_clock import VirtualClock
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
+    treasury: Treasury
     ledger: Ledger
     store: LedgerStore
-    account_store: AccountStore
     accounting: Accounting
     bookkeeping: Bookkeeping
     views: AccountViews
@@ -34,38 +31,36 @@ class Kept:
     log: EventList
 
 
+def llm_config(*, rows_days: int = 30, **budget: Any) -> LlmConfig:
+    """Give a configuration's ``llm`` group with this ``budget``."""
+    return LlmConfig.model_validate(
+        {
+            "default_provider": "p",
+            "providers": {"p": {"kind": "llama_cpp", "default_model": "m"}},
+            "budget": budget,
+            "ledger": {"rows_days": rows_days},
+        }
+    )
+
+
 @asynccontextmanager
 async def keep_accounts_in(
     folder: Path, clock: VirtualClock, *, rows_days: int = 30, **budget: Any
 ) -> AsyncIterator[Kept]:
-    """Open a ledger and its accounts; ``budget`` is the configuration's group."""
+    """Open everything in a folder; ``budget`` is the configuration's group."""
     log = EventList()
-    async with LedgerStore(folder, log=log) as store:
-        accounting = Accounting(accounts=Accounts(), day_of=Days("UTC").of, clock=clock)
-        account_store = AccountStore(store)
-        bookkeeping = Bookkeeping(
-            accounting=accounting,
-            store=account_store,
-            rows_days=rows_days,
-            clock=clock,
-            log=log,
-        )
-        ledger = Ledger(
+    async with AsyncExitStack() as stack:
+        store = LedgerStore(folder, log=log)
+        llm = llm_config(rows_days=rows_days, **budget)
+        treasury = await open_treasury(stack, llm, store, clock, log)
+        accounting, bookkeeping = treasury.accounting, treasury.bookkeeping
+        yield Kept(
+            treasury=treasury,
+            ledger=treasury.ledger,
             store=store,
-            budgets=Budgets(BudgetConfig.model_validate(budget)),
-            rows_days=rows_days,
+            accounting=accounting,
+            bookkeeping=bookkeeping,
+            views=AccountViews(accounting=accounting, archive=bookkeeping),
             clock=clock,
             log=log,
-            tell=accounting.settled,
         )
-        async with bookkeeping, ledger:
-            yield Kept(
-                ledger=ledger,
-                store=store,
-                account_store=account_store,
-                accounting=accounting,
-                bookkeeping=bookkeeping,
-                views=AccountViews(accounting=accounting, archive=bookkeeping, clock=clock),
-                clock=clock,
-                log=log,
-            )

@@ -29,8 +29,6 @@ def _pending(without: str, *, loud: bool = False) -> Standing:
 
 IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType(
     {
-        "llm.budget.alert_threshold_pct": _pending("nobody is told before the money is spent"),
-        "llm.budget.alert_webhook": _pending("no alert is sent"),
         "llm.hedging": _pending("no call is sent twice"),
         "llm.monitoring.prometheus": _pending("no metrics are served"),
         "llm.monitoring.tracing": _pending("no traces are sent"),

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
 from sutlerd.ledger.accounts import stored_key
+from sutlerd.ledger.alerts import Alert, decode_alert, encode_alert
 from sutlerd.ledger.place import ACCOUNT, refused_as_damaged
 from sutlerd.ledger.records import Damaged, seal, unseal
 from sutlerd.ledger.rows import UsageRow
@@ -33,6 +36,7 @@ MAX_ROWS_READ: Final = 50_000
 MAX_ROWS_KEPT: Final = 5_000_000
 #: Accounts are kept for two years.
 SUMS_KEPT_DAYS: Final = 731
+MAX_MARKS_KEPT: Final = 100_000
 _PRUNED_AT_ONCE: Final = 2000
 _INSTANCE_BYTES: Final = 3
 
@@ -44,6 +48,7 @@ class AccountStore:
         self.store = store
         self._sums: _Database = store.database(SUMS)
         self._rows: _Database = store.database(ROWS)
+        self._marks: _Database = store.database(MARKS)
         self._instance = os.urandom(_INSTANCE_BYTES)
         self._numbers = itertools.count()
 
@@ -110,9 +115,37 @@ class AccountStore:
             spare = txn.stat(self._rows)["entries"] - MAX_ROWS_KEPT
             dropped = _drop(txn, self._rows, lambda key, n: key < oldest or n < spare)
             dropped += _drop(txn, self._sums, lambda key, n: key < sums_before.encode())
+            # Marks stand in no order of time: of too many any are dropped, and may come again.
+            spare_marks = txn.stat(self._marks)["entries"] - MAX_MARKS_KEPT
+            dropped += _drop(txn, self._marks, lambda key, n: n < spare_marks)
             return dropped >= _PRUNED_AT_ONCE
 
         return job
+
+    def mark(self, marks: Sequence[tuple[Alert, bool]]) -> Job[None]:
+        """Remember alerts, and whether each was delivered."""
+        values = [
+            (alert.key, seal(alert.key, orjson.dumps([delivered, encode_alert(alert).decode()])))
+            for alert, delivered in marks
+        ]
+
+        def job(txn: Txn) -> None:
+            for key, value in values:
+                txn.put(key, value, db=self._marks)
+
+        return job
+
+    async def marks(self) -> list[tuple[Alert, bool]]:
+        """Read the alerts that are remembered. Raises ``CannotStart`` for damaged ones."""
+
+        def read(txn: Txn) -> list[tuple[bytes, bytes]]:
+            with txn.cursor(db=self._marks) as cursor:
+                return list(cursor)
+
+        try:
+            return [_mark(key, value) for key, value in await self.store.read(read)]
+        except Damaged as error:
+            raise refused_as_damaged(self.store.folder, error) from None
 
     def _row_key(self, row: UsageRow) -> bytes:
         number = next(self._numbers) % 2**40
@@ -135,6 +168,11 @@ class AccountStore:
                 found.append(cursor.item())
                 is_there = cursor.prev()
         return found
+
+
+def _mark(key: bytes, value: bytes) -> tuple[Alert, bool]:
+    delivered, alert = orjson.loads(unseal(key, value))
+    return decode_alert(alert.encode()), delivered
 
 
 def _time_key(unix_s: float) -> bytes:

@@ -180,6 +180,10 @@ class Book:
     def holds(self, state: State) -> list[Hold]:
         return [hold for hold in self._holds.values() if hold.state is state]
 
+    def accounts(self) -> set[Account]:
+        """Give every account in which anything is booked or held."""
+        return {*self._settled, *self._pending}
+
     def settled(self) -> dict[Account, int]:
         """Give what is settled in every account, as a book can be begun from."""
         return dict(self._settled)

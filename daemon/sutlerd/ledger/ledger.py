@@ -78,6 +78,7 @@ class Ledger:
         self.book = Book()
         self.on_freed: OnFreed = _nothing
         self.overruns = 0
+        self.short_of: set[Account] = set()
         self._tell = tell or _tell_nobody
         self._kept_s = max(rows_days, _KEPT_DAYS) * _DAY_S
         self._clock = clock
@@ -125,6 +126,7 @@ class Ledger:
         if isinstance(answer, Short):
             refused = exceeded(answer, self.budgets, now_unix_s)
             if not answer.may_help:
+                self.short_of.add(answer.account)
                 return refused
             return WaitForMoney(
                 account=answer.account, needed_nanousd=answer.needed_nanousd, refusal=refused

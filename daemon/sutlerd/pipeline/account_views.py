@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from typing import Any, Final, Protocol
 
-from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.ledger.rows import FIGURES, UsageRow
 from sutlerd.ledger.sums import Entry, Sums, grouped
@@ -42,10 +41,9 @@ class Wanted:
 
 
 class AccountViews:
-    def __init__(self, *, accounting: Accounting, archive: Archive | None, clock: Clock) -> None:
+    def __init__(self, *, accounting: Accounting, archive: Archive) -> None:
         self._accounting = accounting
         self._archive = archive
-        self._clock = clock
 
     async def usage(self, wanted: Wanted, by: Sequence[str]) -> dict[str, Any]:
         """Give a row for each group, and the whole."""
@@ -63,9 +61,7 @@ class AccountViews:
     async def calls(self, wanted: Wanted) -> dict[str, Any]:
         """Give the newest single calls, each with what its attempts used."""
         since, until = self._days(wanted)
-        rows: list[UsageRow] = []
-        if self._archive is not None:
-            rows = await self._archive.rows(wanted, since, until)
+        rows = await self._archive.rows(wanted, since, until)
         calls = list(_by_request(rows).values())
         return {
             "since": since,
@@ -90,16 +86,14 @@ class AccountViews:
         }
 
     def _days(self, wanted: Wanted) -> tuple[str, str]:
-        today = self._accounting.day_of(self._clock.unix_s())
+        today = self._accounting.day()
         first = date.fromisoformat(today) - timedelta(days=DAYS_SHOWN - 1)
         return wanted.since or first.isoformat(), wanted.until or today
 
     async def _entries(self, wanted: Wanted, since: str, until: str) -> list[Entry]:
         """Give what is wanted of memory and archive; of a day in both, memory knows more."""
         self._accounting.enter_hits()
-        stored: list[Entry] = []
-        if self._archive is not None:
-            stored = await self._archive.entries(since, until)
+        stored = await self._archive.entries(since, until)
         # Looked at after the wait: what is entered meanwhile is here at once.
         accounts = self._accounting.accounts
         older = [entry for entry in stored if entry[0].day < accounts.open_since]

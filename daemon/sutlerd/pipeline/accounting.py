@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from sutlerd.domain.call import Call, Labels
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.ports import Clock
-from sutlerd.domain.usage import UNKNOWN_USAGE, Usage
 from sutlerd.ledger.accounts import Accounts, Unstored
 from sutlerd.ledger.records import Ended
 from sutlerd.ledger.rows import Payer, UsageRow, attempt_row, bounded, payer_of
@@ -30,18 +29,18 @@ _AFTER_WAITING = frozenset({"rate_limited", "budget_exceeded", "timeout"})
 
 
 class Accounting:
-    """One per daemon. ``day_of`` gives the budgets' day of a moment of the wall clock.
+    """One per daemon. ``day`` gives the day that the budgets go by.
 
     ``meter`` counts the same things for the metrics, without who paid.
     """
 
-    def __init__(self, *, accounts: Accounts, day_of: Callable[[float], str], clock: Clock) -> None:
+    def __init__(self, *, accounts: Accounts, day: Callable[[], str], clock: Clock) -> None:
         self.meter = Meter()
         self.accounts = accounts
         self.hit_tallies = HitTallies()
         self.unstored = Unstored()
         self.rows_dropped = 0
-        self.day_of = day_of
+        self.day = day
         self._clock = clock
         self._rows: list[UsageRow] = []
         self._add_to_disk: AddToDisk | None = None
@@ -123,41 +122,6 @@ class Accounting:
             coalesced=int(coalesced and not cached),
         )
 
-    def spent(
-        self,
-        request_id: str,
-        payer: Payer,
-        *,
-        provider: str,
-        model: str,
-        kind: str,
-        usage: Usage = UNKNOWN_USAGE,
-        cost_nanousd: int | None,
-        day: str | None = None,
-    ) -> None:
-        """Enter what an attempt used: on ``day``, that of its reservation, or today."""
-        now_unix_s = self._clock.unix_s()
-        self._add(
-            UsageRow(
-                request_id=request_id,
-                unix_s=now_unix_s,
-                day=day or self.day_of(now_unix_s),
-                payer=payer,
-                provider=provider,
-                model=model,
-                kind=kind,
-                attempts=1,
-                cost_nanousd=cost_nanousd or 0,
-                unpriced=int(cost_nanousd is None),
-                # What nobody said counts nothing.
-                tokens_in=usage.tokens_in or 0,
-                tokens_out=usage.tokens_out or 0,
-                cached_tokens_in=usage.cached_tokens_in or 0,
-                cache_write_tokens_in=usage.cache_write_tokens_in or 0,
-                reasoning_tokens_out=usage.reasoning_tokens_out or 0,
-            )
-        )
-
     def settled(self, ended: Ended, is_priced: bool) -> Job[None] | None:
         """Enter the end of an attempt's money, which the ledger tells of.
 
@@ -179,7 +143,7 @@ class Accounting:
     def enter_hits(self) -> None:
         """Enter what the way of hits has tallied."""
         now_unix_s = self._clock.unix_s()
-        day = self.day_of(now_unix_s)
+        day = self.day()
         for tally, hits, saved_nanousd in self.hit_tallies.take():
             self._sum_up(
                 UsageRow(
@@ -226,7 +190,7 @@ class Accounting:
         row = UsageRow(
             request_id=request_id,
             unix_s=now_unix_s,
-            day=self.day_of(now_unix_s),
+            day=self.day(),
             payer=payer,
             provider=provider,
             model=model,

@@ -6,7 +6,6 @@ ledger. A disk that cannot be written keeps everything here in memory, and calls
 
 from __future__ import annotations
 
-import asyncio
 from datetime import date, timedelta
 from typing import Final, Self
 
@@ -21,7 +20,6 @@ from sutlerd.pipeline.account_views import Wanted
 from sutlerd.pipeline.accounting import Accounting
 from sutlerd.system.write_target import STORAGE_ERRORS, WriterStopped
 
-STORED_EVERY_S: Final = 1.0
 #: Days that are in memory; older ones are read from the disk when they are asked for.
 DAYS_IN_MEMORY: Final = 4
 _DAY_S: Final = 86_400.0
@@ -61,13 +59,6 @@ class Bookkeeping:
 
     async def __aexit__(self, *_: object) -> None:
         self.store()
-
-    async def keep(self) -> None:
-        """Store what was entered, every second."""
-        while True:
-            await asyncio.sleep(STORED_EVERY_S)
-            self.store()
-            self.tidy()
 
     def store(self) -> None:
         """Have everything that was entered so far written, soon."""
@@ -138,7 +129,7 @@ class Bookkeeping:
         self._store.store.submit(job, done=pruned)
 
     def _days_ago(self, days: int) -> str:
-        today = date.fromisoformat(self._accounting.day_of(self._clock.unix_s()))
+        today = date.fromisoformat(self._accounting.day())
         return (today - timedelta(days=days)).isoformat()
 
 
