@@ -219,8 +219,6 @@ class Ledger:
             self._overrun(ended, over_nanousd)
         self.on_freed(held.accounts)
 
-    # --- inside -------------------------------------------------------------------------
-
     def _begin_from(self, kept: Kept) -> None:
         self._next_attempt = kept.next_attempt
         self._dearer = Dearer(kept.dearer)
