@@ -1,0 +1,113 @@
+"""Kills a daemon over and over under load, and compares its ledger with the provider's bill."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from sutlerd.app import LEDGER
+from tests.contract.answers import Answer, Wait, openai_chat
+from tests.contract.scripted import Received, ScriptedProvider
+from tests.integration.ledger.conftest import NANO_IN, NANO_OUT, configured
+from tests.support.daemon_process import DaemonProcess
+from tests.support.ledger_file import LedgerFile, read_ledger
+from tests.support.wire_client import WireClient
+
+CHILD = Path(__file__).with_name("daemon_child.py")
+LIMIT_NANOUSD = 50 * 10**9
+CALLS = 12
+#: A daemon that was killed at no point is killed by us, at the latest after so long.
+LIVES_S = 0.15
+
+
+class Killed(DaemonProcess):
+    """The daemon that kills itself at ``point``."""
+
+    point, count = "random", 1
+
+    def command(self) -> list[str]:
+        return [sys.executable, str(CHILD), self.point, str(self.count), *self._options()]
+
+
+class Kills:
+    """One folder, one provider, many lives. ``chance`` decides everything that varies."""
+
+    def __init__(self, folder: Path, provider: ScriptedProvider, chance: random.Random) -> None:
+        self._chance = chance
+        self._provider = provider
+        provider.always = self._answer
+        budget = {"daily_limit_usd": LIMIT_NANOUSD // 10**9}
+        self.daemon = Killed(folder, config=configured(provider, budget=budget))
+        self._asked = 0
+        self._acknowledged: set[str] = set()
+
+    def live(self, point: str, count: int) -> bool:
+        """Let one daemon live until it is killed; tell whether it died at its point."""
+        self.daemon.point, self.daemon.count = point, count
+        clients = []
+        try:
+            self.daemon.start()
+        except AssertionError:
+            assert self.daemon.process.returncode == -signal.SIGKILL, self.daemon.log()[-2000:]
+            return True
+        for _ in range(3):
+            clients.append(threading.Thread(target=self._ask, daemon=True))
+            clients[-1].start()
+        process = self.daemon.process
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            lives_s = LIVES_S * (self._chance.random() if point == "random" else 1.0)
+            process.wait(lives_s)
+        at_its_point = process.poll() is not None
+        self.daemon.kill()
+        assert process.returncode == -signal.SIGKILL
+        for client in clients:
+            client.join(30)
+        return at_its_point
+
+    def check(self) -> LedgerFile:
+        """Compare what the file says with what the provider billed and callers were told."""
+        ledger = read_ledger(self.daemon.folder / "state" / LEDGER)
+        tokens_in, tokens_out = self._provider.billed_tokens()
+        billed = tokens_in * NANO_IN + tokens_out * NANO_OUT
+        spent = ledger.settled() + ledger.held()
+        unknown = ledger.held() + sum(each.cost_nanousd for each in ledger.unknown)
+        assert ledger.is_consistent()
+        assert billed <= spent <= billed + unknown
+        assert spent <= LIMIT_NANOUSD
+        written = [each.held.request_id for each in ledger.records]
+        written += [held.request_id for held in ledger.open]
+        assert len(set(written)) == len(written), "an attempt is in the ledger twice"
+        assert self._acknowledged <= set(written), "an acknowledged attempt is lost"
+        return ledger
+
+    def _answer(self, request: Received) -> Answer:
+        usual = openai_chat(
+            tokens_in=self._chance.randrange(1, 60),
+            tokens_out=self._chance.randrange(1, request.json["max_tokens"] + 1),
+        )
+        wait = Wait(self._chance.choice((0.0, 0.002, 0.02)))
+        return Answer((wait, *usual.steps), usual.tokens_in, usual.tokens_out)
+
+    def _ask(self) -> None:
+        """Ask on one connection until it breaks, and remember what was answered."""
+        with contextlib.suppress(OSError, EOFError), WireClient(self.daemon.socket) as client:
+            names: dict[object, str] = {}
+            while True:
+                while len(names) < CALLS:
+                    self._asked += 1
+                    name = f"{threading.get_ident()}-{self._asked}-{time.monotonic_ns()}"
+                    most = self._chance.randrange(1, 200)
+                    sent = client.send(
+                        "chat", prompt=name, request_id=name, max_tokens=most, cache="off"
+                    )
+                    names[sent] = name
+                line = client.line()
+                name = names.pop(line["id"])
+                if "result" in line:
+                    self._acknowledged.add(name)
