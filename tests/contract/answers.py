@@ -167,11 +167,14 @@ def stream_answer(
 # --- OpenAI's shape -------------------------------------------------------------------
 
 
-def usage(tokens_in: int = 9, tokens_out: int = 3) -> dict[str, Any]:
+def usage(tokens_in: int = 9, tokens_out: int = 3, cached: int = 0) -> dict[str, Any]:
+    """``cached`` of the tokens in came from the provider's own cache."""
+    details = {"prompt_tokens_details": {"cached_tokens": cached}} if cached else {}
     return {
         "prompt_tokens": tokens_in,
         "completion_tokens": tokens_out,
         "total_tokens": tokens_in + tokens_out,
+        **details,
     }
 
 
@@ -182,6 +185,7 @@ def openai_chat(
     finish_reason: str | None = "stop",
     tokens_in: int = 9,
     tokens_out: int = 3,
+    cached: int = 0,
     headers: Mapping[str, str | int] | None = None,
     **message: Any,
 ) -> Answer:
@@ -197,7 +201,7 @@ def openai_chat(
         "created": 1,
         "model": model,
         "choices": [choice],
-        "usage": usage(tokens_in, tokens_out),
+        "usage": usage(tokens_in, tokens_out, cached),
     }
     return http_answer(body, headers=headers, tokens_in=tokens_in, tokens_out=tokens_out)
 
@@ -219,6 +223,7 @@ def openai_stream(
     *,
     tokens_in: int = 9,
     tokens_out: int = 3,
+    cached: int = 0,
     between: Iterable[Step] = (),
 ) -> Answer:
     """Give a whole chat stream with usage, billed so; ``between`` follows the first piece."""
@@ -227,7 +232,7 @@ def openai_stream(
         parts.append(sse(openai_chunk(content=piece)))
         if number == 0:
             parts += between
-    last = {**openai_chunk(), "choices": [], "usage": usage(tokens_in, tokens_out)}
+    last = {**openai_chunk(), "choices": [], "usage": usage(tokens_in, tokens_out, cached)}
     parts += [sse(openai_chunk(finish_reason="stop")), sse(last, "[DONE]")]
     return stream_answer(*parts, tokens_in=tokens_in, tokens_out=tokens_out)
 
