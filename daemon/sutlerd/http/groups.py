@@ -7,6 +7,7 @@ from sutlerd.http.door import Door
 from sutlerd.http.house import House
 from sutlerd.http.metrics import metrics
 from sutlerd.http.openai_api import OpenAiApi
+from sutlerd.http.openapi import openapi
 from sutlerd.http.probes import probes
 from sutlerd.http.responses_api import ResponsesApi
 
@@ -15,6 +16,7 @@ def all_doors(house: House) -> list[Door]:
     """Give every route of the site."""
     return [
         *probes(house),
+        *openapi(),
         *metrics(house),
         *OpenAiApi(house).doors(),
         *ResponsesApi(house).doors(),
