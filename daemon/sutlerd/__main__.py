@@ -32,6 +32,10 @@ def _command(options: argparse.Namespace) -> Exit:
         from sutlerd.commands import install
 
         return install.run(options)
+    if options.command in ("grafana", "alerts"):
+        from sutlerd.commands import drawn
+
+        return drawn.print_alerts() if options.command == "alerts" else drawn.print_dashboard()
     from sutlerd.commands import check, config_show
     from sutlerd.config.loader import Loaded, load
     from sutlerd.config.problems import ConfigError

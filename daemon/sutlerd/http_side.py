@@ -52,14 +52,25 @@ class HttpSide:
             max_body_bytes=http.max_body_bytes,
         )
         self._doorkeeper = HttpDoorkeeper(app.hub, site, access)
-        self._front = Front(
-            path=http.socket or beside(main_path),
-            inherited=None,
-            access=socket_access,
-            uid=uid,
-            doorkeeper=self._doorkeeper,
-            log=log,
-        )
+        prometheus = app.config.llm.monitoring.prometheus
+
+        def front(path: Path) -> Front:
+            return Front(
+                path=path,
+                inherited=None,
+                access=socket_access,
+                uid=uid,
+                doorkeeper=self._doorkeeper,
+                log=log,
+            )
+
+        self._fronts = [(front(http.socket or beside(main_path)), http.socket is not None)]
+        ports = {"http.listen": http.listen}
+        if prometheus.enabled:
+            ports["llm.monitoring.prometheus.listen"] = prometheus.listen
+            if prometheus.socket is not None:
+                self._fronts.append((front(prometheus.socket), True))
+        self._ports = {name: listen for name, listen in ports.items() if listen is not None}
 
     @property
     def places(self) -> list[str]:
@@ -69,16 +80,17 @@ class HttpSide:
         """Listen. Raises ``CannotStart`` for what somebody asked for by name."""
         if not self._http.enabled:
             return self
-        try:
-            self._listening.append(self._stack.enter_context(self._front))
-        except CannotStart as refusal:
-            if self._http.socket is not None:
-                raise
-            self._log.event("warning", "http", said=f"no HTTP socket: {refusal.message}")
-        else:
-            self._app.tasks.start(self._front.keep_reachable(), "keep the HTTP socket reachable")
-        if self._http.listen is not None:
-            port = LoopbackPort(*host_and_port(self._http.listen), self._doorkeeper, self._log)
+        for front, was_named in self._fronts:
+            try:
+                self._listening.append(self._stack.enter_context(front))
+            except CannotStart as refusal:
+                if was_named:
+                    raise
+                self._log.event("warning", "http", said=f"no HTTP socket: {refusal.message}")
+            else:
+                self._app.tasks.start(front.keep_reachable(), "keep the HTTP socket reachable")
+        for setting, listen in self._ports.items():
+            port = LoopbackPort(*host_and_port(listen), self._doorkeeper, self._log, setting)
             self._listening.append(self._stack.enter_context(port))
         return self
 

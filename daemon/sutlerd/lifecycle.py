@@ -22,6 +22,7 @@ from sutlerd.config.loader import Loaded
 from sutlerd.config.schema import Config
 from sutlerd.domain.errors import ShuttingDown
 from sutlerd.http_side import HttpSide
+from sutlerd.monitoring import keep_textfile
 from sutlerd.providers.trust import tell_of_trust
 from sutlerd.reload import Reloading, access_of
 from sutlerd.server.doorkeeper import Doorkeeper
@@ -140,6 +141,8 @@ def _start_watching(
     app.tasks.start(app.watch_prompts(), "watch the prompts")
     app.tasks.start(app.treasury.tend(), "tend the ledger")
     app.tasks.start(app.treasury.alarm.deliver(), "deliver alerts")
+    app.tasks.start(keep_textfile(app, log), "write the metrics' textfile")
+    app.tasks.start(app.tend_ledger(), "tend the ledger")
     app.tasks.start(watch_connections(app.hub), "watch connections")
     app.tasks.start(front.keep_reachable(), "keep the socket reachable")
     app.tasks.start(_watch_places(places.locks, log), "watch the folders")

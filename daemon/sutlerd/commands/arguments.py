@@ -46,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="for programs")
     for name, does in (("install", "lay the systemd units down"), ("uninstall", "remove them")):
         _unit_options(commands.add_parser(name, help=does))
+    commands.add_parser("grafana", help="print a dashboard for Grafana, as JSON")
+    commands.add_parser("alerts", help="print alert rules for Prometheus, as YAML")
     return top
 
 

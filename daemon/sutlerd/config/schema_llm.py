@@ -17,12 +17,12 @@ from sutlerd.config.types import (
     BaseUrl,
     Count,
     Header,
+    Loopback,
     Model,
     Name,
     Percent,
     Seconds,
     Share,
-    Text,
     Usd,
     Zone,
 )
@@ -146,11 +146,12 @@ class FairnessConfig(Group):
 
 
 class PrometheusConfig(Group):
-    """``listen`` is a loopback ``host:port``; ``textfile`` is for node_exporter."""
+    """More ways to the metrics than the HTTP side has anyhow: ``socket`` and ``listen``, a
+    loopback ``host:port``, are further addresses of it; ``textfile`` is for node_exporter."""
 
     enabled: bool = False
     socket: AbsolutePath | None = None
-    listen: Text | None = None
+    listen: Loopback | None = None
     textfile: AbsolutePath | None = None
 
 

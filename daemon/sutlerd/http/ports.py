@@ -15,9 +15,13 @@ from sutlerd.system.listening import BACKLOG
 
 
 class LoopbackPort:
-    """A context manager: listens while it is entered. Port 0 takes a free one."""
+    """A context manager: listens while it is entered. Port 0 takes a free one. ``setting`` is
+    what asked for it, for the complaint."""
 
-    def __init__(self, host: str, port: int, doorkeeper: HttpDoorkeeper, log: EventLog) -> None:
+    def __init__(
+        self, host: str, port: int, doorkeeper: HttpDoorkeeper, log: EventLog, setting: str
+    ) -> None:
+        self._setting = setting
         self._host = host
         self._port = port
         self._doorkeeper = doorkeeper
@@ -41,7 +45,8 @@ class LoopbackPort:
         except OSError as error:
             listening.close()
             raise CannotStart(
-                Exit.CONFIGURATION, f"http.listen: cannot listen on {self.path}: {error.strerror}"
+                Exit.CONFIGURATION,
+                f"{self._setting}: cannot listen on {self.path}: {error.strerror}",
             ) from None
         listening.setblocking(False)
         self._port = listening.getsockname()[1]

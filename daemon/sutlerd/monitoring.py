@@ -1,0 +1,37 @@
+"""What tells of the daemon by itself, without being asked: the metrics' textfile."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from sutlerd.app import App
+from sutlerd.domain.ports import EventLog
+from sutlerd.http.metrics import measured
+from sutlerd.telemetry.exposition import Collected, render
+from sutlerd.telemetry.textfile import write_textfile
+
+#: As often as Prometheus usually scrapes.
+TEXTFILE_EVERY_S = 15.0
+
+
+async def keep_textfile(app: App, log: EventLog, *, every_s: float = TEXTFILE_EVERY_S) -> None:
+    """Write the configured file, if there is one, again and again. Trouble is told once."""
+    is_in_trouble = False
+    while True:
+        prometheus = app.config.llm.monitoring.prometheus
+        if prometheus.enabled and prometheus.textfile is not None:
+            path = prometheus.textfile
+            try:
+                await asyncio.to_thread(_write, path, measured(app.hub))
+            except OSError as error:
+                if not is_in_trouble:
+                    log.event("error", "textfile", said=f"cannot write {path}: {error.strerror}")
+                is_in_trouble = True
+            else:
+                is_in_trouble = False
+        await asyncio.sleep(every_s)
+
+
+def _write(path: Path, collected: Collected) -> None:
+    write_textfile(path, render(collected))
