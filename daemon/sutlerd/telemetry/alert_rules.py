@@ -33,13 +33,12 @@ class Rule:
 
 def alert_rules() -> dict[str, Any]:
     """Give the rule file's content."""
-    return {"groups": [{"name": "sutler", "rules": [rule.to_rule() for rule in _rules()]}]}
+    rules = (*_of_money(), *_of_service())
+    return {"groups": [{"name": "sutler", "rules": [rule.to_rule() for rule in rules]}]}
 
 
-def _rules() -> tuple[Rule, ...]:
+def _of_money() -> tuple[Rule, ...]:
     spent = f"{series('sutler_budget_settled_usd')} + {series('sutler_budget_pending_usd')}"
-    failed = rate("llm_requests", _WINDOW, by="provider", where='status="error"')
-    asked = rate("llm_requests", _WINDOW, by="provider")
     return (
         Rule(
             alert="SutlerBudgetNearlySpent",
@@ -65,6 +64,13 @@ def _rules() -> tuple[Rule, ...]:
             summary="Attempts were lost in a crash and are charged in full",
             mend="List them with: sutler budget --unknown",
         ),
+    )
+
+
+def _of_service() -> tuple[Rule, ...]:
+    failed = rate("llm_requests", _WINDOW, by="provider", where='status="error"')
+    asked = rate("llm_requests", _WINDOW, by="provider")
+    return (
         Rule(
             alert="SutlerManyErrors",
             expr=f"{share(failed, asked)} > 0.2",
