@@ -247,6 +247,18 @@ class AsyncClient:
         """Remove what this caller's scope has in the cache."""
         return await self._object("cache.clear")
 
+    async def usage(self, **params: "Any") -> "Dict[str, Any]":
+        """Add up who used what: ``since``, ``until`` (days), ``by`` (a group or several), …"""
+        return await self._object("usage", params)
+
+    async def budget(self) -> "Dict[str, Any]":
+        """Tell how each budget stands, and which attempts' outcome is unknown."""
+        return await self._object("budget")
+
+    async def report(self, job: "Optional[str]" = None) -> "Dict[str, Any]":
+        """Account for a batch job: that which this process runs in, or another."""
+        return await self._object("report", {} if job is None else {"job": job})
+
     async def hello(self) -> "Dict[str, Any]":
         """Introduce this client; gives the daemon's protocol, version, methods and limits."""
         return await self._object("hello", calls.introduction(self._settings.labels))

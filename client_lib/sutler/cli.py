@@ -11,6 +11,7 @@ import os
 import sys
 
 from sutler import (
+    cli_budget,
     cli_chat,
     cli_embed,
     cli_map,
@@ -50,6 +51,7 @@ COMMANDS = (
     cli_show.STATUS,
     cli_show.QUEUE,
     cli_usage.USAGE,
+    cli_budget.BUDGET,
     cli_usage.REPORT,
     cli_show.CACHE,
     cli_providers.PROVIDERS,

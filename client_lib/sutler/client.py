@@ -311,6 +311,18 @@ class Client:
         """Remove what this caller's scope has in the cache."""
         return self._object("cache.clear")
 
+    def usage(self, **params: "Any") -> "Dict[str, Any]":
+        """Add up who used what: ``since``, ``until`` (days), ``by`` (a group or several), …"""
+        return self._object("usage", params)
+
+    def budget(self) -> "Dict[str, Any]":
+        """Tell how each budget stands, and which attempts' outcome is unknown."""
+        return self._object("budget")
+
+    def report(self, job: "Optional[str]" = None) -> "Dict[str, Any]":
+        """Account for a batch job: that which this process runs in, or another."""
+        return self._object("report", {} if job is None else {"job": job})
+
     def hello(self) -> "Dict[str, Any]":
         """Introduce this client; gives the daemon's protocol, version, methods and limits."""
         return self._object("hello", calls.introduction(self._settings.labels))

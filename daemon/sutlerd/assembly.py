@@ -21,6 +21,7 @@ from sutlerd.ledger.prices import PriceTable, Seller
 from sutlerd.ledger.tariff import Rates, fixed
 from sutlerd.pipeline.account_views import AccountViews
 from sutlerd.pipeline.attempt import Attempts
+from sutlerd.pipeline.budget_views import BudgetViews
 from sutlerd.pipeline.checking import Checking
 from sutlerd.pipeline.coalesce import Flights
 from sutlerd.pipeline.costs import Costs
@@ -238,6 +239,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         account_views=AccountViews(
             accounting=lasting.treasury.accounting, archive=lasting.treasury.bookkeeping
         ),
+        budget_views=BudgetViews(ledger=lasting.treasury.ledger, alarm=lasting.treasury.alarm),
         gate=lasting.turnstile.gate,
         circuits=lasting.experience.circuits,
         tasks=lasting.tasks,

@@ -91,6 +91,7 @@ def test_every_option_named_is_one_that_a_command_takes() -> None:
         ["sutler", "chat"],
         ["sutler", "usage"],
         ["sutler", "report"],
+        ["sutler", "budget"],
         ["sutler", "map"],
         ["sutler", "run"],
     ):

@@ -49,6 +49,20 @@ class ReportParams(BaseModel):
     until: Day | None = None
 
 
+class BudgetParams(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class AmendParams(BaseModel):
+    """What an unknown attempt really cost, and how the operator knows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    attempt: Annotated[StrictInt, Field(ge=1)]
+    cost_nanousd: Annotated[StrictInt, Field(ge=0, le=2**63 - 1)]
+    why: Annotated[StrictStr, Field(min_length=1, max_length=500)]
+
+
 async def usage(services: Services, session: Session, params: UsageParams) -> dict[str, Any]:
     wanted = Wanted(
         since=params.since,
@@ -73,6 +87,14 @@ async def report(services: Services, session: Session, params: ReportParams) -> 
         job=job,
     )
     return await services.account_views.report(wanted)
+
+
+def budget(services: Services, session: Session, params: BudgetParams) -> dict[str, Any]:
+    return services.budget_views.budgets(session.caller)
+
+
+async def budget_amend(services: Services, session: Session, params: AmendParams) -> dict[str, Any]:
+    return await services.budget_views.amend(params.attempt, params.cost_nanousd, params.why)
 
 
 def _visible_uid(caller: Caller, asked: int | None) -> int | None:

@@ -24,7 +24,16 @@ from sutlerd.pipeline.params import (
 )
 from sutlerd.pipeline.resolve import read_labels
 from sutlerd.server import prompts
-from sutlerd.server.account_methods import ReportParams, UsageParams, report, usage
+from sutlerd.server.account_methods import (
+    AmendParams,
+    BudgetParams,
+    ReportParams,
+    UsageParams,
+    budget,
+    budget_amend,
+    report,
+    usage,
+)
 from sutlerd.server.services import Control, Services
 from sutlerd.server.session import Session
 from sutlerd.system.access import uid_of
@@ -201,6 +210,8 @@ METHODS: dict[str, Method] = {
     "cache.clear": Method(params=CacheParams, run=cache_clear),
     "usage": Method(params=UsageParams, run=usage),
     "report": Method(params=ReportParams, run=report),
+    "budget": Method(params=BudgetParams, run=budget),
+    "budget.amend": Method(params=AmendParams, run=budget_amend, operators_only=True),
     "embed": Method(params=EmbedParams, run=embed, costs=True),
     "providers.check": Method(
         params=CheckParams, run=providers_check, costs=True, operators_only=True

@@ -16,6 +16,7 @@ from sutlerd.domain.errors import Overloaded
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.pipeline.account_views import AccountViews
+from sutlerd.pipeline.budget_views import BudgetViews
 from sutlerd.pipeline.checking import Checking
 from sutlerd.pipeline.circuits import Circuits
 from sutlerd.pipeline.costs import Costs
@@ -79,6 +80,7 @@ class Services:
         checking: Checking,
         costs: Costs,
         account_views: AccountViews,
+        budget_views: BudgetViews,
         gate: Gate,
         circuits: Circuits,
         tasks: Tasks,
@@ -92,6 +94,7 @@ class Services:
         self.checking = checking
         self.library = library
         self.account_views = account_views
+        self.budget_views = budget_views
         self._costs = costs
         self._providers = providers
         self._off = off
@@ -156,6 +159,8 @@ class Services:
             "buffered_bytes": hub.buffered_bytes,
             "clients_cut": tally.cut_slow,
             "connections_refused": tally.refused_connections,
+            "budgets": self.budget_views.budgets(caller)["budgets"],
+            "alerts": self.budget_views.alerts() if caller.may_operate else None,
             "process": self._process() if caller.may_operate else None,
             "last_reload": self._last_reload() if caller.may_operate else None,
         }
