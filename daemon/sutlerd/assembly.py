@@ -119,6 +119,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         max_retries=llm.max_retries,
         max_timeout_s=llm.max_timeout_s,
         retry_after_sent=llm.retry.retry_after_sent,
+        hedge_after_pct=llm.hedging.after_percentile if llm.hedging.enabled else None,
         experience=lasting.experience,
         stopping=lasting.stopping,
     )

@@ -29,7 +29,6 @@ def _pending(without: str, *, loud: bool = False) -> Standing:
 
 IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType(
     {
-        "llm.hedging": _pending("no call is sent twice"),
         "llm.monitoring.tracing": _pending("no traces are sent"),
     }
 )

@@ -8,126 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from sutlerd.domain.call import Route
 from sutlerd.domain.errors import (
     BudgetExceeded,
-    CallError,
-    InvalidParams,
     LedgerUnavailable,
     PriceUnknown,
     RateLimited,
     ShuttingDown,
 )
 from sutlerd.domain.ports import Clock
-from sutlerd.domain.record import record
-from sutlerd.domain.reply import Embedded, Reply
 from sutlerd.pipeline.circuits import RouteClosed
 from sutlerd.pipeline.experience import Experience
-from sutlerd.pipeline.failing import Told, error_of, error_of_closed, told
-from sutlerd.pipeline.places import Asker
+from sutlerd.pipeline.failing import error_of, error_of_closed, told
+from sutlerd.pipeline.hedge import Beaten, Race
+from sutlerd.pipeline.journey import Arrived, Ear, Journey, Leg, T, Trip
 from sutlerd.pipeline.retry import Again, Decision, Effort, NextRoute
-from sutlerd.pipeline.till import Bill, Till
+from sutlerd.pipeline.till import Till
 from sutlerd.pipeline.turnstile import Passed, Turnstile
-from sutlerd.providers.contract import AttemptFailed, BuiltRequest, Outcome, Provider
+from sutlerd.providers.contract import AttemptFailed, Outcome, Provider
 
 #: Less than this is the clock's own grain, not another caller's time.
 _MORE_PATIENCE_S = 0.01
+#: Attempts that a hedged one takes.
+_BOTH = 2
+_ANSWERED = "ok"
 #: Refusals of an attempt before anything is sent. Other routes may be free, or have room.
 _NOT_ASKED = (RateLimited, BudgetExceeded, PriceUnknown, LedgerUnavailable)
-
-T = TypeVar("T", Reply, Embedded)
-T_co = TypeVar("T_co", covariant=True)
-
-
-@record
-class Leg:
-    """One route of a chain and its request in that route's spelling."""
-
-    route: Route
-    built: BuiltRequest
-
-
-class Journey(Protocol[T_co]):
-    """What is to be answered along a chain; a chat flight or a batch of texts."""
-
-    @property
-    def asker(self) -> Asker:
-        """Tell for whom the journey is made: who opened it."""
-
-    @property
-    def bill(self) -> Bill:
-        """Tell who pays."""
-
-    @property
-    def max_tokens_out(self) -> int: ...
-
-    @property
-    def was_heard(self) -> bool:
-        """Whether a caller was given a piece: from then on nothing is tried again."""
-
-    @property
-    def is_deserted(self) -> bool:
-        """Whether nobody waits any more: what is under way is ended, nothing else is begun."""
-
-    #: Whether an attempt is under way that costs money: it is read to its end for its usage.
-    is_billed: bool
-
-    def time_left_s(self) -> float:
-        """Give the most patient caller's time."""
-
-    def leg(self, route: Route) -> Leg: ...
-
-    async def once(self, provider: Provider, leg: Leg, *, deadline_s: float) -> T_co:
-        """Make one attempt. Raises ``AttemptFailed``."""
-
-
-@record
-class Arrived(Generic[T]):
-    """What the last attempt brought, who brought it, and all that were made.
-
-    ``cost_nanousd`` is what the last one cost, ``None`` where nobody knows.
-    """
-
-    brought: T
-    leg: Leg
-    attempts: list[dict[str, Any]]
-    queued_s: float
-    bucket: str | None
-    cost_nanousd: int | None
-
-
-@dataclass(slots=True, kw_only=True)
-class Trip(Generic[T]):
-    """Where a journey has come to."""
-
-    journey: Journey[T]
-    ahead: list[Route]
-    effort: Effort
-    told: Told = field(default_factory=list)
-    closed: list[RouteClosed] = field(default_factory=list)
-    ends: CallError | None = None
-    queued_s: float = 0.0
-    bucket: str | None = None
-
-    def next_leg(self) -> Leg | None:
-        """Give the next route's leg, passing over routes that cannot honour the request."""
-        while self.ahead:
-            route = self.ahead.pop(0)
-            self.effort.moves_on()
-            try:
-                return self.journey.leg(route)
-            except InvalidParams:
-                self.told.append(told(route, "cannot_honour", 0.0))
-        return None
 
 
 class Attempts:
     """Makes all attempts. ``max_retries`` counts over the whole chain. ``stopping`` is set when
-    the daemon stops."""
+    the daemon stops. ``hedge_after_pct``: a second route is asked, too, when the first takes
+    longer than this part of its answers did; never if ``None``."""
 
     def __init__(
         self,
@@ -140,6 +55,7 @@ class Attempts:
         max_retries: int,
         max_timeout_s: float,
         retry_after_sent: bool,
+        hedge_after_pct: float | None,
         experience: Experience,
         stopping: asyncio.Event,
         chance: Callable[[], float] = random.random,
@@ -152,6 +68,7 @@ class Attempts:
         self._max_retries = max_retries
         self._max_timeout_s = max_timeout_s
         self._retry_after_sent = retry_after_sent
+        self._hedge_after_pct = hedge_after_pct
         self._experience = experience
         self._chance = chance
         self._stopping = stopping
@@ -168,7 +85,7 @@ class Attempts:
         leg: Leg | None = journey.leg(trip.ahead.pop(0))
         while leg is not None:
             try:
-                return await self._attempt(trip, leg)
+                return await self._hedged(trip, leg)
             except RouteClosed as closed:
                 trip.closed.append(closed)
                 decision: Decision = NextRoute()
@@ -177,6 +94,7 @@ class Attempts:
                 trip.ends = refused
                 decision = NextRoute()
             except AttemptFailed as failure:
+                leg = trip.failed or leg
                 provider = self._providers[leg.route.provider]
                 trip.ends = error_of(failure, leg.route, provider, trip.told)
                 decision = self._decide(trip, failure)
@@ -207,7 +125,39 @@ class Attempts:
             granted=lambda: self._experience.retry_budget.take(now_s),
         )
 
-    async def _attempt(self, trip: Trip[T], leg: Leg) -> Arrived[T]:
+    async def _hedged(self, trip: Trip[T], leg: Leg) -> Arrived[T]:
+        """Make an attempt, and another one on the next route if it is late."""
+        late_s = self._late_s(trip, leg)
+        if late_s is None:
+            return await self._attempt(trip, leg, Ear(clock=self._clock))
+        race: Race[Arrived[T]] = Race()
+
+        def second() -> Coroutine[Any, Any, Arrived[T]] | None:
+            now_s, ahead = self._clock.monotonic_s(), trip.ahead
+            if not ahead or not self._experience.circuits.is_asked(ahead[0]):
+                return None
+            if not self._experience.retry_budget.take(now_s):
+                return None
+            other = trip.next_leg()
+            if other is None:
+                return None
+            return self._attempt(trip, other, Ear(clock=self._clock, race=race))
+
+        first = self._attempt(trip, leg, Ear(clock=self._clock, race=race))
+        arrived = await race.run(first, late_s=late_s, second=second)
+        # Who answered stands last, whenever the other one ended.
+        trip.told.sort(key=lambda row: bool(row["outcome"] == _ANSWERED))
+        return arrived
+
+    def _late_s(self, trip: Trip[T], leg: Leg) -> float | None:
+        """Tell after how long a second route is to be asked; ``None`` for never."""
+        percent, effort = self._hedge_after_pct, trip.effort
+        if percent is None or not trip.ahead or effort.attempts_left < _BOTH:
+            return None
+        route = (leg.route, trip.journey.streams)
+        return self._experience.latencies.percentile_s(route, percent)
+
+    async def _attempt(self, trip: Trip[T], leg: Leg, ear: Ear) -> Arrived[T]:
         """Make one attempt, and note how it ended."""
         started_s = self._clock.monotonic_s()
         try:
@@ -216,7 +166,8 @@ class Attempts:
             trip.queued_s += passed.permit.queued_s
             trip.bucket = passed.permit.bucket or trip.bucket
             started_s = self._clock.monotonic_s()
-            brought, cost_nanousd = await self._once(trip.journey, leg, passed, started_s)
+            ear.sent()
+            brought, cost_nanousd = await self._once(trip.journey, leg, passed, started_s, ear)
         except RouteClosed:
             trip.told.append(told(leg.route, "circuit_open", 0.0))
             raise
@@ -226,8 +177,16 @@ class Attempts:
         except AttemptFailed as failure:
             passed_s = self._clock.monotonic_s() - started_s
             trip.told.append(told(leg.route, failure.kind, passed_s))
+            trip.failed = leg
             raise
-        trip.told.append(told(leg.route, "ok", self._clock.monotonic_s() - started_s))
+        except (asyncio.CancelledError, Beaten):
+            trip.told.append(told(leg.route, "cut", self._clock.monotonic_s() - started_s))
+            raise
+        ended_s = self._clock.monotonic_s()
+        trip.told.append(told(leg.route, _ANSWERED, ended_s - started_s))
+        if self._hedge_after_pct is not None:
+            passed_s = (ear.heard_s or ended_s) - started_s
+            self._experience.latencies.learn((leg.route, trip.journey.streams), passed_s)
         return Arrived(
             brought=brought,
             leg=leg,
@@ -279,7 +238,7 @@ class Attempts:
                     raise
 
     async def _once(
-        self, journey: Journey[T], leg: Leg, passed: Passed, now_s: float
+        self, journey: Journey[T], leg: Leg, passed: Passed, now_s: float, ear: Ear
     ) -> tuple[T, int | None]:
         """Make one attempt under its permit and with its money, and end both whatever happens.
 
@@ -296,7 +255,9 @@ class Attempts:
         journey.is_billed = not passed.reservation.is_free
         try:
             # Callers that leave end the journey: no caller's time bounds an attempt.
-            brought = await journey.once(provider, leg, deadline_s=now_s + self._max_timeout_s)
+            brought = await journey.once(
+                provider, leg, deadline_s=now_s + self._max_timeout_s, heard=ear.heard
+            )
         except AttemptFailed as failure:
             self._till.failed(passed.reservation, failure.outcome)
             self._experience.circuits.failed(passed.entry, failure)
@@ -310,9 +271,15 @@ class Attempts:
         finally:
             journey.is_billed = False
         self._experience.circuits.succeeded(passed.entry)
-        cost_nanousd = await self._till.settle(
-            passed.reservation, leg.route, brought, asked_unix_s=asked_unix_s
-        )
+        try:
+            cost_nanousd = await self._till.settle(
+                passed.reservation, leg.route, brought, asked_unix_s=asked_unix_s
+            )
+        except BaseException:
+            # Cut while its price was looked up: nobody waits for that any more.
+            self._till.failed(passed.reservation, Outcome.UNKNOWN)
+            self._turnstile.abandoned(passed)
+            raise
         seen = provider.limits_seen(leg.built) if passed.listens else None
         self._turnstile.succeeded(passed, brought.usage, seen)
         return brought, cost_nanousd

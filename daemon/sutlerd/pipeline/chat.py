@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sutlerd.domain.call import ChatRequest, Route
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.reply import Delta, Reply
-from sutlerd.pipeline.attempt import Leg
 from sutlerd.pipeline.coalesce import Flight
+from sutlerd.pipeline.journey import Leg
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.resolve import Resolved
 from sutlerd.pipeline.result import encode_pieces
@@ -64,6 +64,10 @@ class ChatJourney:
     def is_billed(self, is_billed: bool) -> None:
         self._flight.is_billed = is_billed
 
+    @property
+    def streams(self) -> bool:
+        return self._resolved.call.stream
+
     def time_left_s(self) -> float:
         return self._flight.latest_deadline_s() - self._clock.monotonic_s()
 
@@ -75,17 +79,22 @@ class ChatJourney:
         provider = self._providers[route.provider]
         return Leg(route=route, built=provider.build_chat(call.request, route.model))
 
-    async def once(self, provider: Provider, leg: Leg, *, deadline_s: float) -> Reply:
+    async def once(
+        self, provider: Provider, leg: Leg, *, deadline_s: float, heard: Callable[[], None]
+    ) -> Reply:
         streams = self._resolved.call.stream and provider.capabilities(leg.route.model).stream
         if not streams:
             return await provider.complete(leg.built, deadline_s=deadline_s)
         reply: Reply | None = None
         begun_s = self._clock.monotonic_s()
+        speaks = False
         async with provider.stream(leg.built, deadline_s=deadline_s) as batches:
             async for batch in batches:
                 deltas = [item for item in batch if isinstance(item, Delta)]
                 if deltas:
-                    if not self._flight.was_heard:
+                    if not speaks:
+                        heard()
+                        speaks = True
                         self._flight.first_piece_s = self._clock.monotonic_s() - begun_s
                     self._flight.publish(encode_pieces(deltas))
                 if batch and isinstance(batch[-1], Reply):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sutlerd.domain.call import EmbedRequest, Route
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded
-from sutlerd.pipeline.attempt import Leg
 from sutlerd.pipeline.embed_result import Vector
+from sutlerd.pipeline.journey import Leg
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.till import Bill
 from sutlerd.providers.contract import Provider
@@ -70,6 +70,10 @@ class BatchJourney:
     def is_billed(self, is_billed: bool) -> None:
         self.batch.is_billed = is_billed
 
+    @property
+    def streams(self) -> bool:
+        return False
+
     def time_left_s(self) -> float:
         return self.batch.patience_until_s - self.clock.monotonic_s()
 
@@ -82,7 +86,9 @@ class BatchJourney:
         built = self.providers[route.provider].build_embed(request, route.model)
         return Leg(route=route, built=built)
 
-    async def once(self, provider: Provider, leg: Leg, *, deadline_s: float) -> Embedded:
+    async def once(
+        self, provider: Provider, leg: Leg, *, deadline_s: float, heard: Callable[[], None]
+    ) -> Embedded:
         return await provider.embed(leg.built, deadline_s=deadline_s)
 
 

@@ -19,10 +19,10 @@ from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CacheMiss, CallError, InternalError
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Reply
-from sutlerd.pipeline.attempt import Arrived
 from sutlerd.pipeline.coalesce import Flight, Flights, Follower
 from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.idempotency import Asked, RequestLog
+from sutlerd.pipeline.journey import Arrived
 from sutlerd.pipeline.resolve import Resolved, Resolver
 from sutlerd.pipeline.result import Answer, encode_payload
 from sutlerd.pipeline.structured import Structured

@@ -17,9 +17,10 @@ from sutlerd.domain.errors import CallError, InvalidOutput, ShuttingDown
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.reply import Reply
 from sutlerd.domain.usage import Usage
-from sutlerd.pipeline.attempt import Arrived, Attempts
+from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.chat import ChatJourney
 from sutlerd.pipeline.coalesce import Flight
+from sutlerd.pipeline.journey import Arrived
 from sutlerd.pipeline.repair import repair_request
 from sutlerd.pipeline.resolve import Resolved
 from sutlerd.pipeline.schema_judge import Judgement, SchemaJudge

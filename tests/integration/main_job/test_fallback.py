@@ -136,7 +136,7 @@ def test_what_no_other_provider_mends_is_told_at_once(node: Node) -> None:
 def test_a_class_that_never_falls_back_does_not_whatever_the_call_says(node: Node) -> None:
     node["first"].always = openai_error(503, "down")
     for params in ({"labels": {"component": "safety"}}, {"model": "safety"}):
-        told = node.fails(prompt="hi", fallback=["second", "third"], timeout_s=5, **params)
+        told = node.fails(prompt="hi", fallback=["second", "third"], **params)
         assert told["data"]["type"] == "provider_unavailable"
     assert node.asked()[1:] == [0, 0]
     other = node.daemon.result("chat", prompt="hi", labels={"component": "planner"})
@@ -150,7 +150,7 @@ def test_a_call_that_never_falls_back_joins_none_that_may(node: Node) -> None:
 
     def ask(component: str) -> None:
         labels = {"component": component}
-        told[component] = node.daemon.ask("chat", prompt="hi", labels=labels, timeout_s=20)
+        told[component] = node.daemon.ask("chat", prompt="hi", labels=labels)
 
     threads = [threading.Thread(target=ask, args=(name,)) for name in ("planner", "safety")]
     for number, thread in enumerate(threads, 1):
@@ -247,7 +247,7 @@ def test_retries_stop_when_their_budget_is_spent() -> None:
         node["first"].always = openai_error(500, "broken")
         asked = []
         for number in range(4):
-            node.fails(prompt=f"q {number}", provider="first", timeout_s=30)
+            node.fails(prompt=f"q {number}", provider="first")
             asked.append(node.asked()[0])
         assert asked == [3, 4, 5, 6]
 
@@ -258,7 +258,7 @@ def test_an_endpoint_that_fails_too_often_is_left_alone_and_says_until_when() ->
         node = Node(stack, "circuit: {least_calls: 4}")
         node["first"].always = openai_error(500, "broken")
         while node.asked()[0] < 4:
-            node.fails(prompt="hi", provider="first", timeout_s=30)
+            node.fails(prompt="hi", provider="first")
         told = node.fails(prompt="hi", provider="first")
         assert told["data"]["type"] == "provider_unavailable"
         assert told["data"]["retryable"]
