@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from sutlerd.admission.level_file import LevelFile
 from sutlerd.assembly import Lasting, build_hub, build_serving, lay_ground
 from sutlerd.cache.contract import Store
 from sutlerd.cache.lmdb_store import LmdbStore
@@ -73,6 +74,10 @@ class App:
     @property
     def ledger(self) -> Ledger:
         return self._lasting.treasury.ledger
+
+    async def keep_levels(self) -> None:
+        """Note how full the buckets are now and then, as long as the daemon lives."""
+        await self._lasting.levels.keep()
 
     async def adopt(self, config: Config) -> None:
         """Serve by another configuration from now on; calls under way go on by the old one.
@@ -148,9 +153,11 @@ async def build(
         providers = build_providers(config, clock=clock, log=log)
     generations = await stack.enter_async_context(Generations(tasks, log))
     await generations.enter(providers.values())
+    levels = await stack.enter_async_context(LevelFile(state_place.path, clock=clock, log=log))
     # Left first: what the daemon still does must end before what it uses.
     stack.push_async_callback(tasks.stop)
-    turnstile = Turnstile(llm=config.llm, clock=clock)
+    turnstile = Turnstile(llm=config.llm, clock=clock, past=levels.past)
+    levels.noted = turnstile.noted
     treasury.ledger.on_freed = turnstile.gate.wake
     passing = MemoryStore(max_bytes=_PASSING_BYTES, clock=clock)
     lasting = Lasting(
@@ -159,6 +166,7 @@ async def build(
         tasks=tasks,
         generations=generations,
         turnstile=turnstile,
+        levels=levels,
         experience=Experience(llm=config.llm, clock=clock, log=log),
         treasury=treasury,
         request_log=RequestLog(store, passing),

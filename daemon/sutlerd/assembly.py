@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sutlerd import __version__
+from sutlerd.admission.level_file import LevelFile
 from sutlerd.cache.contract import SecondTier, Store
 from sutlerd.config.schema import Config
 from sutlerd.domain.ports import Clock, EventLog
@@ -55,6 +56,7 @@ class Lasting:
     tasks: Tasks
     generations: Generations
     turnstile: Turnstile
+    levels: LevelFile
     experience: Experience
     treasury: Treasury
     request_log: RequestLog

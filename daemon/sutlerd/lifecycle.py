@@ -142,6 +142,7 @@ def _start_watching(
     app.tasks.start(app.treasury.tend(), "tend the ledger")
     app.tasks.start(app.treasury.alarm.deliver(), "deliver alerts")
     app.tasks.start(keep_textfile(app, log), "write the metrics' textfile")
+    app.tasks.start(app.keep_levels(), "keep the levels")
     app.tasks.start(watch_connections(app.hub), "watch connections")
     app.tasks.start(front.keep_reachable(), "keep the socket reachable")
     app.tasks.start(_watch_places(places.locks, log), "watch the folders")

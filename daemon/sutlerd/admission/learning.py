@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from sutlerd.admission.limits import Limit
 from sutlerd.admission.quota import Quota, Sent
@@ -19,15 +20,10 @@ from sutlerd.domain.record import record
 FIRST_WINDOW = 4
 #: A refusal so soon after the one before recurs: the pause did not mend it.
 _RECURS_WITHIN_S = 60.0
-#: What of a level that is better than we thought is believed with each answer. A provider's
-#: answers come in another order than our calls went out; too low costs a pause, too high a
-#: refusal.
-_UP = 0.25
-_NOISE_AMOUNT = 1.0
-_NOISE_PART = 0.002
 _MEMORY_S = 10.0
 #: No vendor grants so much: a number beyond it, or below one, is a mistake.
 _LARGEST = 1e12
+NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 @record
@@ -101,6 +97,15 @@ class Learner:
         self.limits = kept
         self.quota.buckets = {name: limit.bucket for name, limit in kept.items()}
 
+    def recall(self, name: str, *, said: float, cut: float, now_s: float) -> None:
+        """Go on with what an earlier life learned of a limit; what is configured wins."""
+        known = self.limits.get(name)
+        if known is not None:
+            known.recall(cut, now_s)
+        elif self.habits.learns and 1 <= min(said, cut) <= _LARGEST:
+            self._add(Limit(name, said, now_s=now_s, cut=cut))
+            self.quota.window = None
+
     def answered(self, now_s: float) -> None:
         """Hear of a call that was let pass: believe a little more with the time."""
         passed_s = 0.0 if self._grown_s is None else max(0.0, now_s - self._grown_s)
@@ -112,9 +117,18 @@ class Learner:
             limit.grow(min(passed_s, 2 * _MEMORY_S), now_s, ramps=self._ramps)
 
     def told(
-        self, seen: Mapping[str, Seen], need: Mapping[str, float], sent: Sent, now_s: float
+        self,
+        seen: Mapping[str, Seen],
+        need: Mapping[str, float],
+        sent: Sent,
+        now_s: float,
+        *,
+        used: Mapping[str, float] = NOTHING,
     ) -> None:
-        """Hear what the headers say that came with the answer to an attempt."""
+        """Hear what the headers say that came with the answer to an attempt.
+
+        ``used`` is what it turned out to need; it has not ended yet.
+        """
         for name, view in seen.items():
             if name == "tokens" and ("tokens_in" in seen or "tokens_out" in seen):
                 continue  # Anthropic's: whichever of the two is the tightest
@@ -127,7 +141,8 @@ class Learner:
                     continue
                 limit.is_said(ours, now_s)
             if limit is not None and view.remaining is not None and 0 <= view.remaining <= _LARGEST:
-                self._compare(limit, view, sent, now_s)
+                unused = need.get(name, 0.0) - used.get(name, need.get(name, 0.0))
+                self._compare(limit, view, sent, unused, now_s)
 
     def refused(
         self,
@@ -174,6 +189,7 @@ class Learner:
         if view.remaining is not None and 0 <= view.remaining <= _LARGEST:
             under_way = max(0, self.quota.in_flight - 1) * need.get(name, 0.0)
             level = view.remaining * self.habits.part - under_way
+            self.quota.reserved[name] = under_way
         self._add(Limit(name, ours, now_s=now_s, level=level))
         self.quota.window = None
 
@@ -188,26 +204,31 @@ class Learner:
         self.limits[limit.name] = limit
         self.quota.buckets[limit.name] = limit.bucket
 
-    def _compare(self, limit: Limit, view: Seen, sent: Sent, now_s: float) -> None:
+    def _compare(self, limit: Limit, view: Seen, sent: Sent, unused: float, now_s: float) -> None:
         """Move the bucket by what the provider saw less or more than we did.
 
         Both are compared as they stood when the attempt was sent, so that calls sent since
-        do not count as somebody else's.
+        do not count as somebody else's. Of what is counted later, what is set aside for calls
+        under way is not missing with the provider yet.
         """
-        name, bucket = limit.name, limit.bucket
+        name = limit.name
         if name not in sent.stood or sent.at_s < self._newest_s.get(name, -math.inf):
             return
         self._newest_s[name] = sent.at_s
         assert view.remaining is not None
-        off = view.remaining * self.habits.part - self._stood(limit, sent)
-        noise = max(_NOISE_AMOUNT, _NOISE_PART * bucket.capacity)
-        same = view.limit is not None and limit.said == view.limit
-        if off < -noise:
-            limit.is_off_by(off, now_s)
-        elif off > noise and same and name not in self.habits.counts_later:
-            limit.is_off_by(_UP * off, now_s)
-        else:
-            limit.is_off_by(0.0, now_s)
+        theirs = view.remaining * self.habits.part
+        if name in self.habits.counts_later:
+            off = theirs - limit.bucket.level(now_s) - self.quota.reserved.get(name, 0.0)
+            limit.differs(off, later=0.0, may_rise=False, now_s=now_s)
+            return
+        # What was foreseen too much the provider never took.
+        unused += self.quota.returned.get(name, 0.0) - sent.returned.get(name, 0.0)
+        limit.differs(
+            theirs - self._stood(limit, sent) - unused,
+            later=self.quota.taken[name] - sent.taken[name],
+            may_rise=limit.said == view.limit,
+            now_s=now_s,
+        )
 
     @staticmethod
     def _stood(limit: Limit, sent: Sent) -> float:

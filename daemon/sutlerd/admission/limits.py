@@ -29,12 +29,17 @@ _LEAST_PER_WINDOW = 1.0
 _UNKNOWN_BURST_S = 2.0
 _UNBOUNDED = 1e18
 #: Others are never believed to take all: some call must go out to find that they stopped.
-_MOST_TAKEN_BY_OTHERS = 0.95
+_MOST_TAKEN_BY_OTHERS = 0.8
 _OTHERS_LOOK_S = 0.5
 _OTHERS_LOOKS = 4
 _OTHERS_GAIN = 0.5
 _OTHERS_NOISE = 0.02
 _OTHERS_FADE = 0.9
+_MANY = 8
+_RISE_LOOK_S = 1.0
+#: Differences as small as this come of rounding.
+_NOISE_AMOUNT = 1.0
+_NOISE_PART = 0.002
 
 
 def window_s(name: str) -> float:
@@ -70,6 +75,9 @@ class Limit:
         self.held = math.inf
         self.others_per_s = 0.0
         self._cut_at = min(said, cut)
+        self._seen = 0
+        self._lowest = math.inf
+        self._lowest_since_s = now_s
         self._drift = 0.0
         self._looks = 0
         self._looked_s = now_s
@@ -98,11 +106,38 @@ class Limit:
         self.bucket.resize(per_s=per_s, capacity=self._most(), now_s=now_s)
         self._apply(now_s)
 
-    def is_off_by(self, amount: float, now_s: float) -> None:
-        """Hear how far off our level is: what others take that we are not told of.
+    def recall(self, cut: float, now_s: float) -> None:
+        """Go on believing what refusals of an earlier life taught."""
+        if _LEAST_PER_WINDOW <= cut < self.said:
+            self.cut = self._cut_at = cut
+            self._apply(now_s)
 
-        A steady drift is their rate, and ours is lower by it.
+    def differs(self, off: float, *, later: float, may_rise: bool, now_s: float) -> None:
+        """Hear by how much the provider's level was above ours when an attempt was sent.
+
+        ``later`` is what we took since: some of that may be in the provider's number, too, so
+        a lack beyond it is surely somebody else's use. More than we thought is believed only
+        where every difference of some time says so, and all but what refills on the way.
         """
+        noise = max(_NOISE_AMOUNT, _NOISE_PART * self.bucket.capacity)
+        move = min(0.0, off + later)
+        if move > -noise:
+            move = 0.0
+            self._seen += 1
+            self._lowest = min(self._lowest, off)
+            if self._seen > _MANY and now_s - self._lowest_since_s >= _RISE_LOOK_S:
+                surely = self._lowest - max(noise, ARRIVAL_MARGIN_S * self.bucket.per_s)
+                move = surely if may_rise and surely > 0 else 0.0
+                self._look_for_rise(now_s)
+        else:
+            self._look_for_rise(now_s)
+        self._is_off_by(move, now_s)
+
+    def _look_for_rise(self, now_s: float) -> None:
+        self._seen, self._lowest, self._lowest_since_s = 0, math.inf, now_s
+
+    def _is_off_by(self, amount: float, now_s: float) -> None:
+        """Move the level; a steady drift is what others take, and ours refills slower by it."""
         self.bucket.move(amount, now_s)
         self._drift += amount
         self._looks += 1
@@ -174,5 +209,5 @@ class Limit:
         capacity = min(self.bucket.most, self.held)
         if self.said == math.inf:
             capacity = max(1.0, per_s * _UNKNOWN_BURST_S)
-        per_s = max(per_s - self.others_per_s, 1e-9)
+        per_s = max(per_s - self.others_per_s, (1 - _MOST_TAKEN_BY_OTHERS) * per_s)
         self.bucket.believe(per_s=per_s, capacity=capacity, now_s=now_s)

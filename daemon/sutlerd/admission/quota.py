@@ -32,11 +32,14 @@ class Sent:
     """When an attempt was let through, and how each bucket stood right after it.
 
     ``stood`` are levels less ``Bucket.moved`` of then: plus ``moved`` of now they are what we
-    would think today of how it stood.
+    would think today of how it stood. ``taken`` is what all attempts had taken until then,
+    and ``returned`` what they had turned out not to need.
     """
 
     at_s: float
     stood: Mapping[str, float]
+    taken: Mapping[str, float]
+    returned: Mapping[str, float]
 
 
 class Quota:
@@ -48,6 +51,11 @@ class Quota:
         self.max_in_flight = max_in_flight
         self.window: int | None = None
         self.in_flight = 0
+        #: What was ever taken, by bucket, and what of it is of attempts under way.
+        self.taken: dict[str, float] = {}
+        self.reserved: dict[str, float] = {}
+        #: What ended attempts had foreseen too much; negative where too little.
+        self.returned: dict[str, float] = {}
         self._closed_until_s = -math.inf
 
     @property
@@ -94,12 +102,15 @@ class Quota:
 
     def take(self, need: Mapping[str, float], now_s: float) -> Sent:
         """Take from every bucket at once; ask ``shortage`` before, in the same step."""
-        stood = {}
+        stood, taken = {}, self.taken
         for name, bucket in self.buckets.items():
-            bucket.take(need.get(name, 0.0), now_s)
+            amount = need.get(name, 0.0)
+            bucket.take(amount, now_s)
+            taken[name] = taken.get(name, 0.0) + amount
+            self.reserved[name] = self.reserved.get(name, 0.0) + amount
             stood[name] = bucket.level(now_s) - bucket.moved
         self.in_flight += 1
-        return Sent(now_s, stood)
+        return Sent(now_s, stood, dict(taken), dict(self.returned))
 
     def end(self, need: Mapping[str, float], used: Mapping[str, float], now_s: float) -> None:
         """End a call: what it took and did not use goes back, what it used beyond is owed.
@@ -108,8 +119,11 @@ class Quota:
         """
         self.in_flight -= 1
         for name, bucket in self.buckets.items():
+            amount = need.get(name, 0.0)
+            self.reserved[name] = max(0.0, self.reserved.get(name, 0.0) - amount)
             if name in used:
-                unused = need.get(name, 0.0) - used[name]
+                unused = amount - used[name]
+                self.returned[name] = self.returned.get(name, 0.0) + unused
                 if unused >= 0:
                     bucket.give_back(unused, now_s)
                 else:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from typing import Any
 
 from sutlerd.admission.learning import Habits, Learner
+from sutlerd.admission.levels import Past, noted, resume
 from sutlerd.admission.limits import Limit
 from sutlerd.admission.quota import Quota
 from sutlerd.config.schema_llm import LlmConfig
@@ -23,10 +25,15 @@ _COUNTS_REAL_OUTPUT = frozenset({"anthropic"})
 
 
 class Boundaries:
-    """One per daemon. A ``Learner`` of each boundary is made when its quota is."""
+    """One per daemon. A ``Learner`` of each boundary is made when its quota is.
 
-    def __init__(self, llm: LlmConfig) -> None:
+    ``past`` is what an earlier life left; boundaries that only it has used are forgotten.
+    """
+
+    def __init__(self, llm: LlmConfig, *, past: Past | None = None, now_s: float) -> None:
         self._llm = llm
+        self._past = past
+        self._began_s = now_s
         self._of_route: dict[Route, str] = {}
         self._learners: dict[str, Learner] = {}
 
@@ -45,7 +52,15 @@ class Boundaries:
         known = self._learners.get(boundary)
         if known is None:
             known = self._learners[boundary] = self._made(boundary, now_s)
+            if self._past is not None:
+                age_s = self._past.age_s + max(0.0, now_s - self._began_s)
+                past = Past(boundaries=self._past.boundaries, age_s=age_s, clean=self._past.clean)
+                resume(known, boundary, past, now_s)
         return known
+
+    def noted(self, now_s: float) -> dict[str, Any]:
+        """Give what is to be kept for the daemon's next life, by boundary."""
+        return {name: noted(learner, now_s) for name, learner in self._learners.items()}
 
     def quota(self, boundary: str, now_s: float) -> Quota:
         return self.learner(boundary, now_s).quota

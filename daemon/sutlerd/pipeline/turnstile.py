@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -15,6 +16,7 @@ from sutlerd.admission.asking import Ask, Permit
 from sutlerd.admission.estimates import Estimates
 from sutlerd.admission.gate import Gate
 from sutlerd.admission.learning import Learner, Seen
+from sutlerd.admission.levels import Past
 from sutlerd.admission.own_limits import OwnLimit, OwnLimits
 from sutlerd.config.schema_llm import CallerLimits, LlmConfig
 from sutlerd.domain.call import Route
@@ -67,9 +69,9 @@ class Passed:
 class Turnstile:
     """One per daemon, in front of all attempts."""
 
-    def __init__(self, *, llm: LlmConfig, clock: Clock) -> None:
+    def __init__(self, *, llm: LlmConfig, clock: Clock, past: Past | None = None) -> None:
         self._clock = clock
-        self._boundaries = Boundaries(llm)
+        self._boundaries = Boundaries(llm, past=past, now_s=clock.monotonic_s())
         self._estimates = Estimates()
         self._refusals: dict[str, int] = {}
         self._places = Places(llm.fairness)
@@ -93,6 +95,10 @@ class Turnstile:
             per_uid=_own_limit(fairness.per_uid), per_job=_own_limit(fairness.per_job)
         )
         self.gate.wake()
+
+    def noted(self) -> dict[str, Any]:
+        """Give the levels to be kept for the daemon's next life, by boundary."""
+        return self._boundaries.noted(self._clock.monotonic_s())
 
     async def admit(
         self,
@@ -155,9 +161,11 @@ class Turnstile:
         )
         now_s = self._clock.monotonic_s()
         passed.learner.answered(now_s)
+        used = self._used(passed, usage)
         if seen is not None:
-            passed.learner.told(_views(seen), passed.permit.ask.need, passed.permit.sent, now_s)
-        self.gate.end(passed.permit, self._used(passed, usage))
+            permit = passed.permit
+            passed.learner.told(_views(seen), permit.ask.need, permit.sent, now_s, used=used)
+        self.gate.end(passed.permit, used)
 
     def failed(self, passed: Passed, failure: AttemptFailed, *, chance: float) -> None:
         """End a permit of an attempt that failed; a 429 closes the boundary for all."""
