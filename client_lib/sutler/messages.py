@@ -59,9 +59,10 @@ class Message(_Value):
 
     ``content`` is a string or a list of parts in the wire's shape; ``tool_calls`` are those
     of an assistant's message, ``tool_call_id`` names the call that a tool's message answers.
+    ``reasoning_state`` is that of the reply which the message repeats.
     """
 
-    __slots__ = ("content", "name", "role", "tool_call_id", "tool_calls")
+    __slots__ = ("content", "name", "reasoning_state", "role", "tool_call_id", "tool_calls")
 
     def __init__(
         self,
@@ -71,12 +72,14 @@ class Message(_Value):
         name: "Optional[str]" = None,
         tool_calls: "Optional[Sequence[Union[ToolCall, Dict[str, Any]]]]" = None,
         tool_call_id: "Optional[str]" = None,
+        reasoning_state: "Optional[Dict[str, Any]]" = None,
     ) -> None:
         self.role = role
         self.content = content
         self.name = name
         self.tool_calls = tool_calls
         self.tool_call_id = tool_call_id
+        self.reasoning_state = reasoning_state
 
     @classmethod
     def system(cls, content: str) -> "Message":

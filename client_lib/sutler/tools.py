@@ -144,6 +144,8 @@ def said(reply: "Completion") -> "Dict[str, Any]":
         }
         for call in reply.tool_calls
     ]
+    if reply.reasoning_state is not None:
+        message["reasoning_state"] = reply.reasoning_state
     return message
 
 

@@ -121,6 +121,12 @@ class Completion(_Wire):
         return self._wire.get("reasoning")
 
     @property
+    def reasoning_state(self) -> "Optional[Dict[str, Any]]":
+        """What the provider wants back with the results of the calls, in the same member of the
+        assistant's message; only the provider can read it."""
+        return self._wire.get("reasoning_state")
+
+    @property
     def parsed(self) -> "Any":
         return self._wire.get("parsed")
 

@@ -78,6 +78,7 @@ class Reply:
     a word of the provider's that no dialect knows becomes ``stop``, and stands in
     ``raw_finish_reason``, which is ``None`` for all known words.
     ``model`` is the one that served, ``provider`` the configured endpoint's name.
+    ``reasoning_state`` is for the provider alone, with the results of ``tool_calls``.
     """
 
     content: str
@@ -89,10 +90,13 @@ class Reply:
     reasoning: str | None = None
     parsed: Any = None
     raw_finish_reason: str | None = None
+    reasoning_state: dict[str, Any] | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """Give the part of a wire reply that is the same for everyone who is given it."""
+        carried = {} if self.reasoning_state is None else {"reasoning_state": self.reasoning_state}
         return {
+            **carried,
             "content": self.content,
             "finish_reason": self.finish_reason,
             "tool_calls": [call.to_wire() for call in self.tool_calls] or None,
@@ -114,6 +118,7 @@ class Reply:
             tool_calls=tuple(ToolCall.from_wire(call) for call in wire["tool_calls"] or ()),
             reasoning=wire["reasoning"],
             parsed=wire["parsed"],
+            reasoning_state=wire.get("reasoning_state"),
         )
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from sutlerd.providers.reasoning_state import state_problem
+
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_MEMBERS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "reasoning"})
+_MEMBERS = frozenset(
+    {"role", "content", "name", "tool_calls", "tool_call_id", "reasoning", "reasoning_state"}
+)
 _NAME = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
 _MAY_BE_EMPTY = ("tool", "function")
 _PARTS = {"text": "text", "image_url": "image_url"}
@@ -40,6 +44,13 @@ def _checked(message: dict[str, Any], path: str, problems: list[str]) -> dict[st
     if message.get("tool_calls"):
         _check_tool_calls(message["tool_calls"], role, shaped, path, problems)
     _check_tool_result(message, role, shaped, path, problems)
+    state = message.get("reasoning_state")
+    if state is not None and role == "assistant":
+        wrong = state_problem(state)
+        shaped["reasoning_state"] = state
+        problems += [f"{path}.reasoning_state: {wrong}"] if wrong else []
+    elif state is not None:
+        problems.append(f"{path}.reasoning_state: only an assistant message has it")
     return shaped
 
 

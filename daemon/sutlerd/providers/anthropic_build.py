@@ -49,13 +49,13 @@ _LEAST_BUDGET = 1024
 
 
 def build_messages(
-    request: ChatRequest, model: str, traits: ModelTraits, *, mark_prefix: bool
+    request: ChatRequest, model: str, traits: ModelTraits, *, mark_prefix: bool, provider: str
 ) -> BuiltRequest:
     """Spell a request. ``mark_prefix``: tools and instructions that are long enough are marked
     to be kept by the provider for the next request that begins with them."""
     refuse_unfit(request, model, traits)
     dropped: list[str] = []
-    instructions, turns = spell_messages(request.messages, dropped)
+    instructions, turns = spell_messages(request.messages, dropped, route=f"{provider}/{model}")
     body: dict[str, Any] = {"model": model, "max_tokens": request.max_tokens, "messages": turns}
     _ask_for_format(request, instructions, body, traits)
     if instructions:

@@ -70,7 +70,9 @@ class Anthropic:
         return headers
 
     def build_chat(self, request: ChatRequest, model: str, traits: ModelTraits) -> BuiltRequest:
-        return build_messages(request, model, traits, mark_prefix=self._mark_prefix)
+        return build_messages(
+            request, model, traits, mark_prefix=self._mark_prefix, provider=self.provider
+        )
 
     def build_embed(self, request: EmbedRequest, model: str, traits: ModelTraits) -> BuiltRequest:
         raise InvalidParams(

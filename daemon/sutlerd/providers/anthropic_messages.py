@@ -16,6 +16,8 @@ from typing import Any
 import orjson
 
 from sutlerd.domain.errors import InvalidParams
+from sutlerd.providers.anthropic_thinking import WIRE, own_block
+from sutlerd.providers.reasoning_state import in_order
 
 Block = dict[str, Any]
 
@@ -31,13 +33,14 @@ _BROKEN = "invalid_arguments"
 
 
 def spell_messages(
-    messages: Sequence[Mapping[str, Any]], dropped: list[str]
+    messages: Sequence[Mapping[str, Any]], dropped: list[str], *, route: str = ""
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Give the instructions and the turns; add to ``dropped`` what only hinted.
 
+    ``route`` is who will answer: thinking goes back to whose it is, and to nobody else.
     Raises ``InvalidParams`` with every problem.
     """
-    conversation = _Conversation(dropped)
+    conversation = _Conversation(dropped, route)
     for place, message in enumerate(messages):
         conversation.take(message, f"params.messages[{place}]")
     return conversation.finish()
@@ -46,8 +49,9 @@ def spell_messages(
 class _Conversation:
     """Grows turn by turn. ``_open`` are the calls that have no result yet, by their own ids."""
 
-    def __init__(self, dropped: list[str]) -> None:
+    def __init__(self, dropped: list[str], route: str) -> None:
         self._dropped = dropped
+        self._route = route
         self._problems: list[str] = []
         self._instructions: list[str] = []
         self._turns: list[tuple[str, list[Block]]] = []
@@ -83,13 +87,13 @@ class _Conversation:
         return self._turns[-1][1]
 
     def _said(self, message: Mapping[str, Any], path: str) -> list[Block]:
-        blocks = self._parts(message.get("content"), path)
+        calls: list[Block] = []
         for place, call in enumerate(message.get("tool_calls") or ()):
             own, function = call["id"], call["function"]
             if own in self._open:
                 self._problems.append(f"{path}.tool_calls[{place}].id: is there twice")
             self._open[own] = function["name"], f"{path}.tool_calls[{place}]"
-            blocks.append(
+            calls.append(
                 {
                     "type": "tool_use",
                     "id": _safe_id(own),
@@ -97,7 +101,19 @@ class _Conversation:
                     "input": _arguments(function["arguments"]),
                 }
             )
-        return blocks
+        thought = in_order(
+            message,
+            wire=WIRE,
+            route=self._route,
+            own=own_block,
+            text=lambda said: {"type": "text", "text": said},
+            calls=calls,
+        )
+        if thought is not None:
+            return thought
+        if "reasoning_state" in message:
+            self._dropped.append("reasoning_state")
+        return self._parts(message.get("content"), path) + calls
 
     def _result(self, message: Mapping[str, Any], path: str) -> None:
         own = message.get("tool_call_id")

@@ -11,6 +11,7 @@ from typing import Any
 
 from sutlerd.domain.reply import Reply
 from sutlerd.domain.usage import UNKNOWN_USAGE, Usage
+from sutlerd.providers.anthropic_thinking import Thoughts
 from sutlerd.providers.dialect import MAX_REPLY_CHARS
 from sutlerd.providers.openai_read import listed, read_model, read_tokens
 from sutlerd.providers.tool_calls import ToolCallAssembler
@@ -40,8 +41,10 @@ def read_message(body: Mapping[str, Any], *, asked_model: str, provider: str) ->
     content: list[str] = []
     reasoning: list[str] = []
     tools = ToolCallAssembler(str(body.get("id", "")))
-    for block in listed(blocks):
+    thoughts = Thoughts()
+    for place, block in enumerate(listed(blocks)):
         kind = block.get("type")
+        thoughts.begin(place, block)
         if kind == "text" and isinstance(block.get("text"), str):
             content.append(block["text"])
         elif kind == "thinking" and isinstance(block.get("thinking"), str):
@@ -56,6 +59,7 @@ def read_message(body: Mapping[str, Any], *, asked_model: str, provider: str) ->
         model=read_model(body) or asked_model,
         provider=provider,
         usage=read_usage(body.get("usage")),
+        reasoning_state=thoughts.state(f"{provider}/{asked_model}"),
     )
 
 
@@ -68,6 +72,7 @@ def make_reply(
     model: str,
     provider: str,
     usage: Usage,
+    reasoning_state: dict[str, Any] | None,
 ) -> Reply:
     """Make the reply of a message or of a whole stream. ``word`` is its stop reason."""
     if len(content) + len(reasoning) > MAX_REPLY_CHARS:
@@ -86,6 +91,7 @@ def make_reply(
         tool_calls=calls,
         reasoning=reasoning or None,
         raw_finish_reason=None if known else _raw(word),
+        reasoning_state=reasoning_state,
     )
 
 

@@ -13,6 +13,7 @@ import orjson
 
 from sutlerd.domain.reply import Delta, Reply, ToolCallDelta
 from sutlerd.providers.anthropic_read import make_reply, merge_counts, read_usage
+from sutlerd.providers.anthropic_thinking import Thoughts
 from sutlerd.providers.bounded_json import read_object
 from sutlerd.providers.contract import AttemptFailed
 from sutlerd.providers.error_words import ErrorWords, words_of
@@ -38,7 +39,9 @@ class AnthropicStreamReader(EventReader):
         super().__init__(read_whole=read_whole)
         self._provider = provider
         self._judge = judge
+        self._asked_model = asked_model
         self._model = asked_model
+        self._thoughts = Thoughts()
         self._started = False
         self._content: list[str] = []
         self._reasoning: list[str] = []
@@ -82,6 +85,8 @@ class AnthropicStreamReader(EventReader):
         block = data.get("content_block")
         if not isinstance(block, dict):
             return None
+        self._thoughts.begin(data.get("index"), block)
+        self.count_chars(len(str(block.get("data") or "")))
         if block.get("type") == "tool_use":
             index, given = data.get("index"), block.get("input")
             piece = self._tools.add(index, block.get("id"), block.get("name"))
@@ -99,7 +104,10 @@ class AnthropicStreamReader(EventReader):
         delta = data.get("delta")
         if not isinstance(delta, dict):
             return None
+        self._thoughts.go_on(data.get("index"), delta)
         kind = delta.get("type")
+        if kind == "signature_delta":
+            self.count_chars(len(str(delta.get("signature"))))
         if kind == "text_delta" and isinstance(delta.get("text"), str):
             return self._said(delta["text"])
         if kind == "thinking_delta" and isinstance(delta.get("thinking"), str):
@@ -146,6 +154,7 @@ class AnthropicStreamReader(EventReader):
             model=self._model,
             provider=self._provider,
             usage=read_usage(self._counts),
+            reasoning_state=self._thoughts.state(f"{self._provider}/{self._asked_model}"),
         )
 
 

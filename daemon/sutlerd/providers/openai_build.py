@@ -113,7 +113,8 @@ def _messages(
     takes_names = switches.names and "name" not in traits.drops
     spelt = []
     for message in messages:
-        copy = dict(message)
+        # Reasoning that another wire wants back.
+        copy = {name: said for name, said in message.items() if name != "reasoning_state"}
         if copy["role"] in _INSTRUCTIONS:
             copy["role"] = traits.system_role
         # The name of a function message is part of its meaning, all others only hint.

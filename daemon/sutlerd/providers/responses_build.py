@@ -14,6 +14,7 @@ from sutlerd.providers.dialect import ModelTraits
 from sutlerd.providers.instructions import JSON_ALONE, schema_in_words
 from sutlerd.providers.refusals import check_extra, check_word, refuse_unfit
 from sutlerd.providers.responses_items import spell_items
+from sutlerd.providers.responses_reasoning import INCLUDE
 from sutlerd.providers.strict_schema import fits_strict
 
 PATH = "/responses"
@@ -50,11 +51,13 @@ _RESERVED = frozenset(
 )
 
 
-def build_response(request: ChatRequest, model: str, traits: ModelTraits) -> BuiltRequest:
+def build_response(
+    request: ChatRequest, model: str, traits: ModelTraits, *, provider: str
+) -> BuiltRequest:
     # This wire has no stop sequences at all.
     refuse_unfit(request, model, replace(traits, refuses=traits.refuses | {"stop"}))
     dropped: list[str] = []
-    instructions, items = spell_items(request.messages, dropped)
+    instructions, items = spell_items(request.messages, dropped, route=f"{provider}/{model}")
     text = _ask_for_format(request, items, traits)
     body: dict[str, Any] = {
         "model": model,
@@ -72,6 +75,8 @@ def build_response(request: ChatRequest, model: str, traits: ModelTraits) -> Bui
     if request.functions:
         body["tools"] = [_tool(function) for function in request.functions]
         _choose(request, body, traits, dropped)
+        if traits.efforts and "include" not in extra:
+            body["include"] = [INCLUDE]
     body.update({name: said for name, said in (("reasoning", reasoning), ("text", text)) if said})
     check_extra(extra, _RESERVED, body)
     body.update(extra)

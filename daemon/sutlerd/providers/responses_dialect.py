@@ -37,7 +37,7 @@ class OpenAIResponses:
         return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
     def build_chat(self, request: ChatRequest, model: str, traits: ModelTraits) -> BuiltRequest:
-        return build_response(request, model, traits)
+        return build_response(request, model, traits, provider=self.provider)
 
     def build_embed(self, request: EmbedRequest, model: str, traits: ModelTraits) -> BuiltRequest:
         raise InvalidParams("params.provider: there are no embeddings on this wire")

@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sutlerd.domain.errors import InvalidParams
+from sutlerd.providers.reasoning_state import in_order
+from sutlerd.providers.responses_reasoning import WIRE, own_item
 
 Item = dict[str, Any]
 _INSTRUCTIONS = ("system", "developer")
 
 
 def spell_items(
-    messages: Sequence[Mapping[str, Any]], dropped: list[str]
+    messages: Sequence[Mapping[str, Any]], dropped: list[str], *, route: str = ""
 ) -> tuple[str, list[Item]]:
     """Give the instructions that come before all else, and the items of the rest in order.
 
-    Later instructions stay where they stand. Raises ``InvalidParams``.
+    Later instructions stay where they stand. ``route`` is who will answer: reasoning goes back
+    to whose it is, and to nobody else. Raises ``InvalidParams``.
     """
     instructions: list[str] = []
     items: list[Item] = []
@@ -31,11 +34,9 @@ def spell_items(
         elif role in _INSTRUCTIONS:
             items.append({"role": "developer", "content": _text(content)})
         elif role == "assistant":
-            if content:
-                items.append({"role": "assistant", "content": _text(content)})
             for call in message.get("tool_calls") or ():
                 waiting[call["id"]] = call["function"]["name"]
-                items.append({"type": "function_call", "call_id": call["id"], **call["function"]})
+            items += _said(message, dropped, route)
         elif role == "user":
             items.append({"role": "user", "content": _parts(content)})
         else:
@@ -43,6 +44,24 @@ def spell_items(
     if not items:
         raise InvalidParams("params.messages: there are only instructions among them")
     return "\n\n".join(instructions), items
+
+
+def _said(message: Mapping[str, Any], dropped: list[str], route: str) -> list[Item]:
+    calls = [
+        {"type": "function_call", "call_id": call["id"], **call["function"]}
+        for call in message.get("tool_calls") or ()
+    ]
+    thought = in_order(message, wire=WIRE, route=route, own=own_item, text=_assistant, calls=calls)
+    if thought is not None:
+        return thought
+    if "reasoning_state" in message:
+        dropped.append("reasoning_state")
+    said = _text(message.get("content"))
+    return [*([_assistant(said)] if said else []), *calls]
+
+
+def _assistant(said: str) -> Item:
+    return {"role": "assistant", "content": said}
 
 
 def _result(message: Mapping[str, Any], waiting: dict[str, str], path: str) -> Item:

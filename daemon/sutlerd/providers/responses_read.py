@@ -15,6 +15,7 @@ from sutlerd.domain.usage import UNKNOWN_USAGE, Usage
 from sutlerd.providers.dialect import MAX_REPLY_CHARS
 from sutlerd.providers.error_words import ErrorWords, words_of
 from sutlerd.providers.openai_read import listed, read_model, read_tokens
+from sutlerd.providers.responses_reasoning import read_state
 from sutlerd.providers.tool_calls import ToolCallAssembler
 
 _INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
@@ -81,6 +82,7 @@ class ReplyParts:
             tool_calls=calls,
             reasoning=reasoning or None,
             raw_finish_reason=raw,
+            reasoning_state=read_state(body.get("output"), f"{provider}/{asked_model}"),
         )
 
 

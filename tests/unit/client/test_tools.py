@@ -93,6 +93,14 @@ class Loop(Case):
         self.assertIn("not JSON", told[3])
         self.assertEqual(told[4], "the arguments must be a JSON object")
 
+    def test_what_a_provider_wants_back_of_its_reasoning_is_handed_back(self):
+        state = {"wire": "w", "route": "r", "parts": [{"type": "call"}]}
+        first = dict(calls(call("add", a=1)), reasoning_state=state)
+        daemon = self.daemon(complete=[first, "done"])
+        reply = self.client().run_tools("x", {"add": add})
+        self.assertIsNone(reply.reasoning_state)
+        self.assertEqual(daemon.asked[1].params["messages"][1]["reasoning_state"], state)
+
     def test_the_rounds_are_bounded(self):
         daemon = self.daemon(complete=[calls(call("add", a=1))])
         with self.assertRaisesRegex(InvalidOutput, "after 3 rounds") as caught:
