@@ -62,7 +62,13 @@ class Entries:
         self._records = store.database(RECORDS)
 
     def read_all(self, txn: Txn) -> Kept:
-        """Read what a book is begun from. Raises ``Damaged``."""
+        """Read what a book is begun from. Raises ``Damaged``.
+
+        Every record's checksum is looked at, too, unless a clean stop has left the file so.
+        """
+        if not self._store.is_as_left:
+            for row in _rows(txn, self._records):
+                decode_ended(*row)
         last = [
             int.from_bytes(cursor.key(), "big")
             for database in (self._open, self._unknown, self._records)

@@ -46,12 +46,14 @@ _HARDLY_ANY_BYTES: Final = 1024 * 1024
 
 @dataclass(slots=True, kw_only=True)
 class Opened:
-    """An open ledger file. ``identity`` is its device and inode."""
+    """An open ledger file. ``identity`` is its device and inode; ``is_as_left`` says that it is
+    just as a clean stop has left it."""
 
     env: lmdb.Environment
     databases: dict[bytes, _Database]
     identity: tuple[int, int]
     folder: Path
+    is_as_left: bool
 
 
 Opener = Callable[[Path], Opened]
@@ -68,14 +70,15 @@ def open_ledger(folder: Path) -> Opened:
     try:
         if not (folder / DATA).exists():
             _make(folder)
-        problem = None if is_as_left(folder) else problem_found(folder)
+        trusted = is_as_left(folder)
+        problem = None if trusted else problem_found(folder)
         if problem is not None:
             raise _refused(folder, f"is damaged: {problem}")
         env = _environment(folder)
     except (lmdb.Error, OSError) as error:
         raise unusable(folder, error) from error
     try:
-        return _begun(env, folder)
+        return _begun(env, folder, trusted)
     except (lmdb.Error, OSError) as error:
         env.close()
         raise unusable(folder, error) from error
@@ -195,7 +198,7 @@ def _map_bytes(folder: Path) -> int:
     return size_bytes
 
 
-def _begun(env: lmdb.Environment, folder: Path) -> Opened:
+def _begun(env: lmdb.Environment, folder: Path, trusted: bool) -> Opened:
     """Check the format's version before anything is written."""
     meta = env.open_db(META, create=False)
     with env.begin() as txn:
@@ -207,7 +210,9 @@ def _begun(env: lmdb.Environment, folder: Path) -> Opened:
             "it was written by a newer sutlerd; use that one",
         )
     databases = {name: env.open_db(name) for name in DATABASES}
-    return Opened(env=env, databases=databases, identity=_identity(folder), folder=folder)
+    return Opened(
+        env=env, databases=databases, identity=_identity(folder), folder=folder, is_as_left=trusted
+    )
 
 
 def _format_of(folder: Path, stored: bytes | None) -> int:

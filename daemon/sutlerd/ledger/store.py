@@ -98,6 +98,12 @@ class LedgerStore:
         return Standing.FULL if self._target.is_full else Standing.OPEN
 
     @property
+    def is_as_left(self) -> bool:
+        """Whether a clean stop has left the file just as it was opened."""
+        assert self._opened is not None, "the ledger is open"
+        return self._opened.is_as_left
+
+    @property
     def why_failed(self) -> str:
         return self._lost or str(self._writer.failure or "")
 
