@@ -50,9 +50,7 @@ _MASKED = (
 )
 _APART = ("unshare", "--mount", "--propagation", "private")
 _INTO = ("-m", "-p", "-i", "-u", "-C", "--root", "--wd=/")
-#: An interpreter that was built for another place finds its library there.
-_LIBRARIES = "LD_LIBRARY_PATH=/opt/sutler/base/lib"
-_ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", _LIBRARIES)
+_ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C")
 _BOOT = """
 set -eu
 cd "$1"; mount -t tmpfs tmpfs .; cd "$1"
@@ -178,6 +176,9 @@ class Node:
     def _install(self) -> None:
         """Do what the README tells an operator to do."""
         home = self.path("/opt/sutler")
+        # An interpreter that was built for another place finds its own library there.
+        self.path("/etc/ld.so.conf.d/000-sutler.conf").write_text("/opt/sutler/base/lib\n")
+        self.run("ldconfig")
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         (home / "pyvenv.cfg").write_text("home = /opt/sutler/base/bin\n")
         (home / "bin/python").symlink_to(f"/opt/sutler/base/bin/{version}")
@@ -187,7 +188,7 @@ class Node:
         (packages / "all.pth").write_text("".join(f"/opt/sutler/{name}\n" for name in folders))
         script = home / "bin/sutlerd"
         main = "from sutlerd.__main__ import main; raise SystemExit(main())"
-        script.write_text(f"#!/bin/sh\n{_LIBRARIES} exec {PYTHON} -c '{main}' \"$@\"\n")
+        script.write_text(f"#!/bin/sh\nexec {PYTHON} -c '{main}' \"$@\"\n")
         script.chmod(0o755)
         said = self.run(SUTLERD, "install", "--system")
         for step in said.partition("next:\n")[2].splitlines()[:-1]:

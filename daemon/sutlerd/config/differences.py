@@ -34,6 +34,8 @@ NEEDS_RESTART: Final[Mapping[str, str]] = {
     "llm.cache.max_size_mb": "the store's map is sized once",
     "llm.cache.redis_url": "the second tier is connected once",
     "llm.cache.redis_timeout_s": "the second tier is connected once",
+    "llm.budget.timezone": "the account's days are told by it",
+    "llm.ledger.rows_days": "the ledger is opened once",
     "llm.monitoring": "its listeners and senders are begun once",
     "http": "its listeners are bound once",
 }

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from struct import Struct
 from typing import BinaryIO
@@ -141,7 +142,8 @@ def _trial(folder: Path) -> str | None:
 
 
 def main(folder: Path) -> int:
-    os.nice(10)  # an answer is worth more than a file that is being checked
+    with suppress(OSError):  # a service manager's filter may forbid it
+        os.nice(10)  # an answer is worth more than a file that is being checked
     problem = first_problem(folder)
     if problem is None:
         return 0

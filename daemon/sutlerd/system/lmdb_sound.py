@@ -62,7 +62,12 @@ def problem_found(folder: Path) -> str | None:
     if found.returncode == 0:
         return None
     problem = found.stdout.decode(errors="replace").strip()
-    return problem or f"its check ended with code {found.returncode}"
+    if problem:
+        return problem
+    # A check that could not be made at all says so in its last words.
+    words = found.stderr.decode(errors="replace").strip().splitlines()
+    said = f": {words[-1]}" if words else ""
+    return f"its check ended with code {found.returncode}{said}"
 
 
 def boot_id() -> str:

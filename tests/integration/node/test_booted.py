@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import collections
+import importlib.util
 import json
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,7 +22,7 @@ from tests.support.booted_node import PYTHON, STRANGER, Node, needs_a_node
 
 KEY = "sk-handed-over-by-systemd-0123"
 LONG = bool(os.environ.get("SUTLER_LONG"))
-CLIENTS, RESTARTS = (128, 20) if LONG else (32, 5)
+CLIENTS, RESTARTS, KILLS = (128, 20, 10) if LONG else (32, 4, 2)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -42,7 +43,12 @@ def node(provider: ScriptedProvider, tmp_path_factory: pytest.TempPathFactory) -
 
 def configuration(provider: ScriptedProvider, **more: object) -> str:
     vllm = {"base_url": provider.base_url, "default_model": "test-model", "models": ["test-model"]}
-    return json.dumps({"llm": {"providers": {"vllm": vllm}, **more}})
+    money = {
+        "prices": {"vllm/test-model": {"input_usd": 1, "output_usd": 1}},
+        "budget": {"rules": [{"per": "uid", "match": "bob", "limit_usd": 0.01, "name": "bobs"}]},
+    }
+    providers = {"vllm": vllm, "embedded": {}}
+    return json.dumps({"llm": {"providers": providers, **money, **more}})
 
 
 def test_the_first_call_starts_the_daemon_which_has_its_key_and_its_folders(
@@ -94,6 +100,24 @@ def test_users_share_the_quota_and_nothing_else_and_strangers_stay_outside(
     assert re.search(r"refused uid=\d+ why=\"an operator's method\"", node.journal())
 
 
+def test_the_embedded_model_runs_inside_the_sandbox(node: Node) -> None:
+    if importlib.util.find_spec("xllamacpp") is None:
+        pytest.skip("LEFT OUT: the embedded model is not installed: pip install 'sutlerd[local]'")
+    done = node.sutler("chat", "Say hello.", "--model=smollm2", "--max-tokens=4")
+    assert done.returncode == 0, done.stderr + node.journal()
+    assert done.stdout.strip()
+
+
+def test_users_have_budgets_of_their_own(node: Node) -> None:
+    assert node.sutler("chat", "not for free", "--max-tokens=100", user="bob").returncode == 0
+    # The worst case of this one is four cents.
+    done = node.sutler("chat", "too dear", "--max-tokens=40000", user="bob")
+    assert done.returncode != 0
+    assert "bobs" in done.stderr
+    assert node.sutler("chat", "too dear", "--max-tokens=40000", user="alice").returncode == 0
+    assert "bobs" not in node.sutler("budget", user="alice").stdout
+
+
 @pytest.mark.fault("O3")
 def test_systemctl_reload_takes_the_new_file_or_keeps_the_old_one(
     node: Node, provider: ScriptedProvider
@@ -123,6 +147,29 @@ def test_systemctl_reload_takes_the_new_file_or_keeps_the_old_one(
 def test_no_client_is_refused_and_no_call_paid_twice_however_often_it_is_restarted(
     node: Node, provider: ScriptedProvider
 ) -> None:
+    seen, asked, pids = _under_load(
+        node, provider, RESTARTS, lambda: node.run("systemctl", "restart", "sutlerd.service")
+    )
+    assert set(seen) == {"ok"}, seen
+    assert len(set(pids)) == RESTARTS
+    assert len(asked) == seen["ok"] == sum(asked.values()), "a call was paid twice"
+
+
+@pytest.mark.fault("O5")
+def test_killed_it_is_back_at_once_and_what_was_under_way_is_of_unknown_outcome(
+    node: Node, provider: ScriptedProvider
+) -> None:
+    seen, asked, _ = _under_load(
+        node, provider, KILLS, lambda: node.run("systemctl", "kill", "-sKILL", "sutlerd.service")
+    )
+    assert set(seen) <= {"ok", "outcome_unknown"}, seen
+    assert max(asked.values()) == 1, "a call was paid twice"
+
+
+def _under_load(
+    node: Node, provider: ScriptedProvider, times: int, strike: Callable[[], object]
+) -> tuple[dict[str, int], collections.Counter[bytes], list[str]]:
+    """Strike while clients ask; give what they saw, what was paid, and who served them."""
     node.run("systemctl", "reset-failed", "sutlerd.service")
     first = len(provider.requests)
     end = f"/tmp/end-{first}"
@@ -130,20 +177,19 @@ def test_no_client_is_refused_and_no_call_paid_twice_however_often_it_is_restart
     load = node.start(PYTHON, script, str(CLIENTS), end, user="alice")
     until(lambda: len(provider.requests) > first + CLIENTS)
     pids = []
-    for _ in range(RESTARTS):
+    for _ in range(times):
         count = len(provider.requests)
-        node.run("systemctl", "restart", "sutlerd.service")
-        pids.append(node.show("sutlerd.service", "MainPID"))
+        strike()
         until(lambda count=count: len(provider.requests) > count + CLIENTS, within_s=60)  # type: ignore[misc]
+        pids.append(node.show("sutlerd.service", "MainPID"))
     node.path(end).touch()
     out, _ = load.communicate(timeout=120)
-    seen = json.loads(out)
-    assert set(seen) == {"ok"}, seen
-    assert len(set(pids)) == RESTARTS
-    asked = collections.Counter(
-        re.findall(rb"client \d+ question \d+ end", b"".join(r.body for r in provider.requests))
+    asked = b"".join(request.body for request in provider.requests[first:])
+    return (
+        json.loads(out),
+        collections.Counter(re.findall(rb"client \d+ question \d+ end", asked)),
+        pids,
     )
-    assert len(asked) == seen["ok"] == sum(asked.values()), "a call was paid twice"
 
 
 def test_a_daemon_that_hangs_is_replaced_and_its_clients_are_served(node: Node) -> None:
