@@ -202,9 +202,14 @@ def _http_side(
     tokens = TokenBook(places.state.path, lambda: doorkeeper.access)
     tokens.load()
     app.hub.services.tokens = tokens
+    beside = Path(main_path)
+    runtime = host.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if places.inherited is not None and runtime:
+        # The folder of the service manager's socket is the manager's, too.
+        beside = Path(runtime, beside.name)
     return HttpSide(
         app,
-        main_path=Path(main_path),
+        main_path=beside,
         socket_access=_socket_access(app.config),
         access=lambda: doorkeeper.access,
         tokens=tokens,

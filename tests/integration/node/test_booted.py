@@ -71,6 +71,8 @@ def test_the_first_call_starts_the_daemon_which_has_its_key_and_its_folders(
     assert node.run("stat", "-c", "%U %G %a", "/run/sutler/sutler.sock") == (
         "root sutler-users 660\n"
     )
+    assert "folder /run" not in node.journal(), "the HTTP socket has a folder of the daemon's own"
+    assert node.path("/run/sutlerd/sutler-http.sock").is_socket()
     status = node.run("cat", f"/proc/{pid}/status")
     assert "CapEff:\t0000000000000000" in status
     assert "NoNewPrivs:\t1" in status
