@@ -45,6 +45,10 @@ def _command(options: argparse.Namespace) -> Exit:
 
     if options.command == "check":
         return check.run(load_now, os.environ, as_json=options.json)
+    if options.command == "ledger":
+        from sutlerd.commands import ledger
+
+        return ledger.run(load_now, os.environ, what=options.what, file=options.file)
     try:
         return config_show.run(load_now(), as_json=options.json)
     except ConfigError as error:

@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
         # Said after the command or before it, they mean the same.
         _daemon_options(command, argparse.SUPPRESS)
         command.add_argument("--json", action="store_true", help="for programs")
+    _ledger_options(commands.add_parser("ledger", help="check, back up or restore the ledger"))
     for name, does in (("install", "lay the systemd units down"), ("uninstall", "remove them")):
         _unit_options(commands.add_parser(name, help=does))
     commands.add_parser("grafana", help="print a dashboard for Grafana, as JSON")
@@ -101,6 +102,16 @@ def _unit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root", type=Path, default=Path("/"), metavar="DIR", help="of another system's tree"
     )
+
+
+def _ledger_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what",
+        choices=("check", "backup", "restore"),
+        help="check and backup may be run beside a daemon, restore may not",
+    )
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the backup")
+    _daemon_options(parser, argparse.SUPPRESS)
 
 
 def _absolute(text: str) -> str:
