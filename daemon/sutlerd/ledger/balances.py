@@ -55,10 +55,15 @@ def is_for(budget: Budget, subject: str) -> bool:
     return budget.match is None or subject in (budget.match, _label_of(subject, budget.match))
 
 
+def is_of_all(subject: str) -> bool:
+    """Tell whether a subject is nobody's in particular, and one of few."""
+    return subject.startswith(("node", "provider:", "model:"))
+
+
 def is_visible(subject: str, caller: Caller) -> bool:
     """Tell whether a caller may see how a subject stands: the node's and the models' money is
     everybody's to know, another user's is not."""
-    if caller.may_operate or subject.startswith(("node", "provider:", "model:")):
+    if caller.may_operate or is_of_all(subject):
         return True
     mine = f"uid:{caller.uid}"
     if subject == mine or subject.startswith(f"{mine}/"):

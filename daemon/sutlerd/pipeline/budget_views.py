@@ -7,9 +7,10 @@ from typing import Any
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import InvalidParams
 from sutlerd.ledger.alarm import Alarm
-from sutlerd.ledger.balances import is_visible, shown, standings
+from sutlerd.ledger.balances import is_of_all, is_visible, shown, standings
 from sutlerd.ledger.ledger import Ledger
 from sutlerd.ledger.records import Ended
+from sutlerd.telemetry.readings import BudgetReading, MoneyReadings
 
 MAX_SHOWN = 10_000
 
@@ -35,6 +36,25 @@ class BudgetViews:
             "budgets": [shown(each, ledger, self._alarm.paces) for each in visible[:MAX_SHOWN]],
             "unknown": [_unknown(ended) for ended in unknown[:MAX_SHOWN]],
         }
+
+    def readings(self) -> MoneyReadings:
+        """Read what the metrics show: how the budgets stand that are nobody's in particular."""
+        ledger = self._ledger
+        return MoneyReadings(
+            reservations_open=ledger.book.open_count,
+            unknown_outcomes=len(ledger.unknown()),
+            budgets=tuple(
+                BudgetReading(
+                    name=each.budget.name,
+                    scope=each.account.subject,
+                    limit_nanousd=each.budget.limit_nanousd,
+                    settled_nanousd=each.balance.settled_nanousd,
+                    pending_nanousd=each.balance.pending_nanousd,
+                )
+                for each in standings(ledger)
+                if is_of_all(each.account.subject)
+            ),
+        )
 
     def alerts(self) -> dict[str, Any]:
         return self._alarm.snapshot()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sutlerd import __version__
@@ -11,7 +11,7 @@ from sutlerd.admission.gate import Gate
 from sutlerd.cache.contract import Store
 from sutlerd.providers.contract import Provider
 from sutlerd.system.stall import StallWatcher
-from sutlerd.telemetry.readings import BucketReading, LaneReading, Readings
+from sutlerd.telemetry.readings import BucketReading, LaneReading, MoneyReadings, Readings
 
 if TYPE_CHECKING:
     from sutlerd.server.hub import Hub
@@ -26,6 +26,8 @@ def gather(
     stalls: StallWatcher | None,
     uptime_s: float,
     lanes: Mapping[str, Mapping[str, float]],
+    circuits: Iterable[Mapping[str, Any]],
+    money: MoneyReadings,
 ) -> Readings:
     """Read everything once. To be called on the event loop: what it reads belongs to it."""
     return Readings(
@@ -41,9 +43,9 @@ def gather(
         loop_stalls=stalls.count if stalls is not None else 0,
         longest_stall_s=stalls.longest_s if stalls is not None else 0.0,
         loop_lag_s=stalls.late_s if stalls is not None else 0.0,
-        reservations_open=0,
-        unknown_outcomes=0,
+        money=money,
         in_flight={name: _in_flight(provider) for name, provider in providers.items()},
+        circuits={_route(row): row["state"] for row in circuits},
         store_bytes={"cache": int(store.stats(None)["size_bytes"])},
         lanes=tuple(
             LaneReading(lane=lane, waiting=int(row["waiting"]), oldest_s=row["oldest_s"])
@@ -53,6 +55,10 @@ def gather(
             reading for level in gate.levels() for reading in _buckets(level["boundary"], level)
         ),
     )
+
+
+def _route(row: Mapping[str, Any]) -> str:
+    return row["provider"] if row["model"] is None else f"{row['provider']}/{row['model']}"
 
 
 def _in_flight(provider: Provider) -> int:

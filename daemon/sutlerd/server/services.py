@@ -175,6 +175,8 @@ class Services:
             stalls=self.stalls,
             uptime_s=self._clock.monotonic_s() - self._started_s,
             lanes=self._queue_by_lane(),
+            circuits=self._circuits.snapshot(),
+            money=self.budget_views.readings(),
         )
 
     def queue(self, caller: Caller) -> list[dict[str, Any]]:

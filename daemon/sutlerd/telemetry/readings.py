@@ -29,6 +29,13 @@ class BudgetReading:
 
 
 @record
+class MoneyReadings:
+    reservations_open: int = 0
+    unknown_outcomes: int = 0
+    budgets: tuple[BudgetReading, ...] = ()
+
+
+@record
 class LaneReading:
     lane: str
     waiting: int
@@ -52,14 +59,12 @@ class Readings:
     loop_stalls: int
     longest_stall_s: float
     loop_lag_s: float
-    reservations_open: int
-    unknown_outcomes: int
+    money: MoneyReadings
     in_flight: dict[str, int] = field(default_factory=dict)
     store_bytes: dict[str, int] = field(default_factory=dict)
     circuits: dict[str, str] = field(default_factory=dict)
     lanes: tuple[LaneReading, ...] = ()
     buckets: tuple[BucketReading, ...] = ()
-    budgets: tuple[BudgetReading, ...] = ()
 
 
 CIRCUIT_STATES = ("closed", "half_open", "open")

@@ -9,7 +9,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from sutlerd.telemetry.exposition import collect, render
 from sutlerd.telemetry.meter import OTHER, Histogram, Meter
 from sutlerd.telemetry.metrics import METRICS, Kind
-from sutlerd.telemetry.readings import BucketReading, BudgetReading, LaneReading, Readings
+from sutlerd.telemetry.readings import (
+    BucketReading,
+    BudgetReading,
+    LaneReading,
+    MoneyReadings,
+    Readings,
+)
 
 KNOWN = {"openai": {"gpt-5.4", "gpt-5.4-mini"}, "local": {"m"}}
 
@@ -28,8 +34,7 @@ def readings(**changed: Any) -> Readings:
         "loop_stalls": 0,
         "longest_stall_s": 0.0,
         "loop_lag_s": 0.0,
-        "reservations_open": 0,
-        "unknown_outcomes": 0,
+        "money": MoneyReadings(),
     }
     return Readings(**{**quiet, **changed})
 
@@ -128,14 +133,16 @@ def test_the_state_is_read_into_gauges() -> None:
         circuits={"openai/gpt-5.4": "open"},
         lanes=(LaneReading(lane="normal", waiting=4, oldest_s=1.5),),
         buckets=(BucketReading(boundary="openai", bucket="tokens", limit=90.0, level=-3.0),),
-        budgets=(
-            BudgetReading(
-                name="daily",
-                scope="node",
-                limit_nanousd=5_000_000_000,
-                settled_nanousd=1_000_000_000,
-                pending_nanousd=500_000_000,
-            ),
+        money=MoneyReadings(
+            budgets=(
+                BudgetReading(
+                    name="daily",
+                    scope="node",
+                    limit_nanousd=5_000_000_000,
+                    settled_nanousd=1_000_000_000,
+                    pending_nanousd=500_000_000,
+                ),
+            )
         ),
     )
     seen = exposed(meter(), now)
