@@ -12,4 +12,8 @@ MAY_BE_LEFT_OUT: dict[str, str] = {
         "the server and the official client want Python 3.12 or newer, in an environment of "
         "their own: pip install ollama-proxy-plus ollama, and its bin on the path"
     ),
+    "tests/integration/http/test_clients_of_others.py": (
+        "llm, LangChain and LiteLLM bring hundreds of packages, older SDKs among them: in an "
+        "environment of their own, named by SUTLER_CLIENTS"
+    ),
 }
