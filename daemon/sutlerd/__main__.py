@@ -65,12 +65,14 @@ def _run(options: argparse.Namespace) -> Exit:
     from sutlerd.config.loader import Loaded, load
     from sutlerd.config.problems import ConfigError
     from sutlerd.lifecycle import live
+    from sutlerd.pipeline.tape import Taped
     from sutlerd.system.hardening import harden
     from sutlerd.telemetry.logs import Log, is_journal
 
     # Until somebody can act on it, it would end us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     hardened = harden()
+    taped = Taped(into=options.record, out_of=options.replay)
 
     def load_again() -> Loaded:
         return load(options.config, os.environ, overrides=overrides(options))
@@ -91,7 +93,7 @@ def _run(options: argparse.Namespace) -> Exit:
     try:
         for problem in loaded.warnings:
             log.event("error" if problem.loud else "warning", "configuration", said=str(problem))
-        return uvloop.run(live(load_again, loaded, os.environ, hardened, log))
+        return uvloop.run(live(load_again, loaded, os.environ, hardened, log, taped))
     except CannotStart as refusal:
         log.event("error", "cannot_start", said=refusal.message, exit_code=int(refusal.exit_code))
         return refusal.exit_code

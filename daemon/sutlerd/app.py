@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from sutlerd import __version__
 from sutlerd.admission.level_file import LevelFile
 from sutlerd.assembly import Lasting, build_hub, build_serving, lay_ground
 from sutlerd.cache.contract import Store
@@ -27,6 +28,7 @@ from sutlerd.ledger.store import LedgerStore
 from sutlerd.pipeline.experience import Experience
 from sutlerd.pipeline.idempotency import RequestLog
 from sutlerd.pipeline.places import Places
+from sutlerd.pipeline.tape import NOT_TAPED, Taped, open_tape
 from sutlerd.pipeline.turnstile import Turnstile
 from sutlerd.prompts.library import Folder, PromptLibrary, watch
 from sutlerd.prompts.published import Published
@@ -132,6 +134,7 @@ async def build(
     connection_limit: int,
     clock: Clock,
     log: EventLog,
+    taped: Taped = NOT_TAPED,
     providers: Providers | None = None,
     ledger_store: LedgerStore | None = None,
 ) -> App:
@@ -140,6 +143,9 @@ async def build(
     ``providers`` are those of the configuration unless others are given, and the ledger is on
     the disk below the state's folder.
     """
+    tape = open_tape(taped, version=__version__, clock=clock, log=log)
+    if tape is not None:
+        stack.callback(tape.close)
     tasks = Tasks(log)
     if ledger_store is None:
         ledger_store = LedgerStore(state_place.path / LEDGER, log=log)
@@ -170,18 +176,19 @@ async def build(
         experience=Experience(llm=config.llm, clock=clock, log=log),
         treasury=treasury,
         request_log=RequestLog(store, passing),
-        library=PromptLibrary(
-            _prompt_folders(config),
-            Published(state_place.path, log),
-            log,
-            own_uid=os.geteuid(),
-        ),
+        library=_library(config, state_place, log),
+        tape=tape,
         clock=clock,
         log=log,
         instance=os.urandom(_INSTANCE_BYTES).hex(),
         connection_limit=connection_limit,
     )
     return App(lasting, config, providers)
+
+
+def _library(config: Config, state_place: Place, log: EventLog) -> PromptLibrary:
+    published = Published(state_place.path, log)
+    return PromptLibrary(_prompt_folders(config), published, log, own_uid=os.geteuid())
 
 
 def _prompt_folders(config: Config) -> tuple[Folder, ...]:

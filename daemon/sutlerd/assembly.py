@@ -36,6 +36,7 @@ from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.route import Router
 from sutlerd.pipeline.serve import Pipeline
 from sutlerd.pipeline.structured import Structured
+from sutlerd.pipeline.tape import Tape
 from sutlerd.pipeline.till import Till
 from sutlerd.pipeline.turnstile import Turnstile
 from sutlerd.pipeline.under_way import UnderWay
@@ -61,6 +62,7 @@ class Lasting:
     treasury: Treasury
     request_log: RequestLog
     library: PromptLibrary
+    tape: Tape | None
     clock: Clock
     log: EventLog
     instance: str
@@ -103,6 +105,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         providers=providers,
         instance=lasting.instance,
         library=lasting.library,
+        tape=lasting.tape,
         numbers=lasting.numbers,
     )
     costs = Costs(prices=price_table(config, lasting.log), clock=lasting.clock, log=lasting.log)
@@ -153,7 +156,13 @@ def build_hub(ground: Ground) -> Hub:
 
 def build_serving(ground: Ground) -> Serving:
     lasting = ground.lasting
-    hit_path = HitPath(lasting.store, lasting.request_log, lasting.treasury.accounting.hit_tallies)
+    hit_path = HitPath(
+        lasting.store,
+        lasting.request_log,
+        lasting.treasury.accounting.hit_tallies,
+        # A recording hears of every reply.
+        remembers=lasting.tape is None,
+    )
     return Serving(
         pipeline=_pipeline(ground),
         resolver=ground.resolver,
@@ -184,6 +193,7 @@ def _pipeline(ground: Ground) -> Pipeline:
         log=lasting.log,
         spawn=ground.generation.spawn,
         drain_s=_drain_s(ground.config),
+        tape=lasting.tape,
     )
 
 
@@ -210,11 +220,13 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         under_way=lasting.texts_under_way,
         max_reply_bytes=limits.owed_max_bytes,
         drain_s=_drain_s(ground.config),
+        tape=lasting.tape,
     )
     counting = Counting(
         resolver=ground.resolver,
         router=ground.router,
         providers=ground.providers,
+        tape=lasting.tape,
         clock=lasting.clock,
     )
     checking = Checking(

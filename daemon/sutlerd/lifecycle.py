@@ -23,6 +23,7 @@ from sutlerd.config.schema import Config
 from sutlerd.domain.errors import ShuttingDown
 from sutlerd.http_side import HttpSide
 from sutlerd.monitoring import keep_textfile
+from sutlerd.pipeline.tape import Taped
 from sutlerd.providers.trust import tell_of_trust
 from sutlerd.reload import Reloading, access_of
 from sutlerd.server.doorkeeper import Doorkeeper
@@ -69,6 +70,7 @@ async def live(
     environ: Mapping[str, str],
     hardened: Hardened,
     log: Log,
+    taped: Taped,
 ) -> Exit:
     """Run the daemon until it is told to stop. Raises ``CannotStart``.
 
@@ -86,6 +88,7 @@ async def live(
             state_place=places.state,
             cache_place=places.cache,
             connection_limit=limit,
+            taped=taped,
             clock=clock,
             log=log,
         )

@@ -35,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="for one batch job: everything is below $TMPDIR, apart from other jobs",
     )
+    tape = top.add_mutually_exclusive_group()
+    tape.add_argument("--record", type=Path, metavar="FILE", help="keep every reply in a new file")
+    tape.add_argument("--replay", type=Path, metavar="FILE", help="answer from such a file alone")
     top.add_argument("--version", action="version", version=f"sutlerd {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     check = commands.add_parser("check", help="look at all that a start and the calls will need")

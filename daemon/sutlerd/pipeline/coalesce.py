@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from sutlerd.domain.errors import CallError, Overloaded
 from sutlerd.pipeline.idempotency import Asked
@@ -54,6 +54,7 @@ class Flight:
         "opener",
         "pieces",
         "stores",
+        "taped",
     )
 
     def __init__(self, flights: Flights, key: Hashable | None) -> None:
@@ -68,6 +69,7 @@ class Flight:
         self.pieces: list[bytes] = []
         self.asked: list[Asked] = []
         self.stores = False
+        self.taped: list[tuple[Follower, dict[str, Any]]] = []
         self.first_piece_s: float | None = None
 
     @property
@@ -117,6 +119,10 @@ class Flight:
             self._close()
             if self._cancel is not None:
                 self._cancel()
+
+    def asked_of_followers(self) -> list[dict[str, Any]]:
+        """Give the canonical requests of those who wait still, for a recording."""
+        return [asked for follower, asked in self.taped if follower in self._followers]
 
     def publish(self, pieces: Sequence[bytes]) -> None:
         """Pass on what one read of the provider brought."""

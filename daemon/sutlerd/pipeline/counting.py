@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from sutlerd.domain.errors import InvalidParams, ProviderError, ProviderUnavailable
 from sutlerd.domain.ports import Clock
 from sutlerd.pipeline.messages import check_messages
 from sutlerd.pipeline.params import CountTokensParams
+from sutlerd.pipeline.recording import canonical
 from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.route import Router
+from sutlerd.pipeline.tape import Player, Tape
 from sutlerd.providers.contract import AttemptFailed, Provider, Verdict
 
 
@@ -22,14 +26,29 @@ class Counting:
         router: Router,
         providers: Mapping[str, Provider],
         clock: Clock,
+        tape: Tape | None = None,
     ) -> None:
         self._resolver = resolver
         self._router = router
         self._providers = providers
         self._clock = clock
+        self._tape = tape
 
     async def count(self, params: CountTokensParams) -> dict[str, Any]:
         """Give ``{tokens, exact, method, model, provider}``. Raises ``CallError``."""
+        if self._tape is None:
+            return await self._count(params)
+        given = params.model_dump(mode="json", exclude_unset=True)
+        asked = canonical("count_tokens", given, messages=params.messages)
+        if isinstance(self._tape, Player):
+            # Counted as often as one likes: a count is the same each time.
+            counted: dict[str, Any] = orjson.loads(self._tape.play_any(asked))
+            return counted
+        counted = await self._count(params)
+        self._tape.keep(asked, orjson.dumps(counted))
+        return counted
+
+    async def _count(self, params: CountTokensParams) -> dict[str, Any]:
         if (params.text is None) == (params.messages is None):
             raise InvalidParams("params: give either text or messages")
         asked: str | tuple[dict[str, Any], ...]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import orjson
+
 from sutlerd.cache.contract import SecondTier, Store
 from sutlerd.cache.fingerprint import fingerprint
 from sutlerd.domain.call import CacheMode, EmbedRequest, Labels, Route
@@ -26,8 +28,10 @@ from sutlerd.pipeline.embed_batch import Batch, BatchJourney, portions
 from sutlerd.pipeline.embed_result import Vector, check_texts, compose_vectors
 from sutlerd.pipeline.params import EmbedParams
 from sutlerd.pipeline.places import Asker
+from sutlerd.pipeline.recording import canonical
 from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.route import Router
+from sutlerd.pipeline.tape import Player, Tape
 from sutlerd.pipeline.till import Bill
 from sutlerd.providers.contract import Provider
 
@@ -56,6 +60,7 @@ class Embeddings:
         under_way: dict[bytes, Batch],
         max_reply_bytes: int,
         drain_s: float,
+        tape: Tape | None = None,
     ) -> None:
         self._resolver = resolver
         self._router = router
@@ -70,6 +75,7 @@ class Embeddings:
         self._spawn = spawn
         self._max_reply_bytes = max_reply_bytes
         self._drain_s = drain_s
+        self._tape = tape
         self._under_way = under_way
         self._storing = asyncio.Lock()
 
@@ -80,6 +86,21 @@ class Embeddings:
     async def embed(self, params: EmbedParams, caller: Caller, labels: Labels) -> bytes:
         """Give the result object as JSON. Raises ``CallError``."""
         request_id = self._resolver.request_id(params.request_id)
+        if self._tape is None:
+            return await self._bought(params, caller, labels, request_id)
+        asked = canonical("embed", params.model_dump(mode="json", exclude_unset=True))
+        if isinstance(self._tape, Player):
+            result = orjson.loads(
+                self._tape.play(asked, uid=caller.uid, request_id=params.request_id)
+            )
+            return orjson.dumps({**result, "request_id": request_id})
+        given = await self._bought(params, caller, labels, request_id)
+        self._tape.keep(asked, given)
+        return given
+
+    async def _bought(
+        self, params: EmbedParams, caller: Caller, labels: Labels, request_id: str
+    ) -> bytes:
         try:
             route = self._router.embed_route(model=params.model, provider=params.provider)
         except CallError as error:

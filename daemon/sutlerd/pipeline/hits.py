@@ -92,7 +92,8 @@ class HitPath:
 
     Parameters are compared as they were written, but for ``request_id``, which the caller of
     these methods has taken out and checked. The text of another order or spelling is resolved
-    once more and leads to the same fingerprint.
+    once more and leads to the same fingerprint. Without ``remembers`` every request goes the
+    long way.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class HitPath:
         tallies: HitTallies,
         *,
         max_memo_bytes: int = MAX_MEMO_BYTES,
+        remembers: bool = True,
     ) -> None:
         self._store = store
         self._request_log = request_log
@@ -110,6 +112,7 @@ class HitPath:
         self._tallies = tallies
         tallies.forget = self.forget_all
         self._max_memo_bytes = max_memo_bytes
+        self._remembers = remembers
 
     def find(
         self, place: str, uid: int, method: str, params: Mapping[str, Any], request_id: str | None
@@ -137,7 +140,7 @@ class HitPath:
     ) -> None:
         """Remember what a request without its ``request_id`` resolved to, and who pays."""
         text = orjson.dumps({name: params[name] for name in params if name != "request_id"})
-        if len(text) > MAX_PARAMS_BYTES:
+        if len(text) > MAX_PARAMS_BYTES or not self._remembers:
             return
         if self._memo_bytes > self._max_memo_bytes:
             self.forget_all()

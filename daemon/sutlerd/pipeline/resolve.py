@@ -28,11 +28,16 @@ from sutlerd.pipeline.params import (
     parse,
 )
 from sutlerd.pipeline.prompting import fill_in, labelled
+from sutlerd.pipeline.recording import canonical
 from sutlerd.pipeline.route import Router
 from sutlerd.pipeline.schema_shape import schema_problems
+from sutlerd.pipeline.tape import Player, Tape
 from sutlerd.prompts.library import PromptLibrary
 from sutlerd.providers.contract import BuiltRequest, Provider
 
+#: What a call has that is answered from a recording.
+_REPLAYED = (Route(provider="recording", model="recorded"),)
+_NOT_BUILT = BuiltRequest(model="recorded", path="", body={})
 _LABELS = ("component", "project", "rank")
 #: What each method that is answered by a reply takes.
 SHAPES: Mapping[str, type[CompleteParams]] = {
@@ -44,11 +49,15 @@ SHAPES: Mapping[str, type[CompleteParams]] = {
 
 @record
 class Resolved:
-    """A call, its request in the first route's spelling, and the key of its answer."""
+    """A call, its request in the first route's spelling, and the key of its answer.
+
+    ``asked`` is its canonical form, for a recording that is being made or played.
+    """
 
     call: Call
     built: BuiltRequest
     key: bytes
+    asked: dict[str, Any] | None = None
 
     @property
     def flight_key(self) -> Hashable:
@@ -69,6 +78,7 @@ class Resolver:
         library: PromptLibrary,
         instance: str,
         numbers: Iterator[int],
+        tape: Tape | None = None,
     ) -> None:
         self._llm = llm
         self._router = router
@@ -76,6 +86,7 @@ class Resolver:
         self._library = library
         self.instance = instance
         self._numbers = numbers
+        self._tape = tape
 
     def reply_call(
         self, method: str, params: Mapping[str, Any], caller: Caller, *, now_s: float
@@ -96,6 +107,10 @@ class Resolver:
         request = self._chat_request(options, messages, problems)
         if problems:
             raise InvalidParams(problems)
+        asked = None if self._tape is None else _canonical(method, params, options, messages, use)
+        if isinstance(self._tape, Player):
+            call = self._call(options, caller, request, _REPLAYED, use, now_s)
+            return Resolved(call=call, built=_NOT_BUILT, key=b"", asked=asked)
         routes = self._router.chain(
             model=options.model, provider=options.provider, fallback=options.fallback
         )
@@ -103,7 +118,7 @@ class Resolver:
             routes = routes[:1]
         built = self._providers[routes[0].provider].build_chat(request, routes[0].model)
         call = self._call(options, caller, request, routes, use, now_s)
-        return Resolved(call=call, built=built, key=self.key(call, routes[0], built))
+        return Resolved(call=call, built=built, key=self.key(call, routes[0], built), asked=asked)
 
     def key(self, call: Call, route: Route, built: BuiltRequest) -> bytes:
         """Give the fingerprint under which this route's answer is stored.
@@ -229,6 +244,24 @@ def _shape(call: Call) -> dict[str, Any] | None:
     if not isinstance(request, ChatRequest):
         return None
     return request.schema if request.schema is not None or not request.json_mode else {}
+
+
+def _canonical(
+    method: str,
+    params: Mapping[str, Any],
+    options: Options,
+    messages: tuple[dict[str, Any], ...],
+    use: PromptUse | None,
+) -> dict[str, Any]:
+    given = options.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if "model" not in params:
+        given.pop("model", None)  # of an alias of the configuration, for a template's class
+    return canonical(
+        method if method in SHAPES and method != "complete" else "chat",
+        given,
+        messages=messages,
+        prompt_hash=use.hash if use is not None else None,
+    )
 
 
 def read_labels(labels: Mapping[str, str | int]) -> Labels:

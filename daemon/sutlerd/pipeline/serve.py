@@ -26,6 +26,7 @@ from sutlerd.pipeline.journey import Arrived
 from sutlerd.pipeline.resolve import Resolved, Resolver
 from sutlerd.pipeline.result import Answer, encode_payload
 from sutlerd.pipeline.structured import Structured
+from sutlerd.pipeline.tape import Player, Recorder, Tape
 from sutlerd.pipeline.under_way import UnderWay
 from sutlerd.telemetry.meter import Meter
 
@@ -38,7 +39,8 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 class Pipeline:
     """Serves calls for replies. Built once; ``spawn`` starts a task that the daemon owns.
 
-    ``drain_s`` is how long a paid attempt that everybody has left is read to its end.
+    ``drain_s`` is how long a paid attempt that everybody has left is read to its end;
+    ``tape`` is the recording that is being made or played.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Pipeline:
         log: EventLog,
         spawn: Spawn,
         drain_s: float,
+        tape: Tape | None = None,
     ) -> None:
         self._resolver = resolver
         self._structured = structured
@@ -71,6 +74,7 @@ class Pipeline:
         self._log = log
         self._spawn = spawn
         self._drain_s = drain_s
+        self._tape = tape
 
     @property
     def open_flights(self) -> int:
@@ -90,14 +94,16 @@ class Pipeline:
         ``None`` means that the follower has its answer already. Raises ``CallError``.
         """
         call = resolved.call
+        if isinstance(self._tape, Player):
+            self._replay(self._tape, resolved, follower)
+            return None
         flight = self._known_flight(resolved)
         if flight is None:
             payload = self._known_answer(resolved)
             if payload is not None:
-                answer = Answer(payload=payload, cached=True)
-                if follower.wants_pieces:
-                    follower.on_pieces(answer.pieces())
-                follower.on_answer(answer, coalesced=False)
+                if self._tape is not None and resolved.asked is not None:
+                    self._tape.keep(resolved.asked, payload)
+                _give(Answer(payload=payload, cached=True), follower)
                 return None
             flight = self._joinable_flight(resolved)
         if flight is None:
@@ -113,7 +119,16 @@ class Pipeline:
             )
             flight.asked.append(asked)
             self._under_way.add(asked, flight)
+        if resolved.asked is not None:
+            flight.taped.append((follower, resolved.asked))
         return flight
+
+    def _replay(self, player: Player, resolved: Resolved, follower: Follower) -> None:
+        call = resolved.call
+        assert resolved.asked is not None, "who plays a recording resolves for it"
+        named = call.request_id if call.idempotent else None
+        payload = player.play(resolved.asked, uid=call.caller.uid, request_id=named)
+        _give(Answer(payload=payload, cached=True), follower)
 
     def leave(self, flight: Flight, follower: Follower, call: Call) -> None:
         """Take a follower out of its flight, after its answer or before."""
@@ -180,6 +195,9 @@ class Pipeline:
             flight.fail(InternalError(f"{type(error).__name__}: see the log for this request"))
             raise
         else:
+            if isinstance(self._tape, Recorder):
+                for asked in flight.asked_of_followers():
+                    self._tape.keep(asked, answer.payload)
             flight.finish(answer)
 
     async def _from_second_tier(self, resolved: Resolved) -> Answer | None:
@@ -281,6 +299,12 @@ class Pipeline:
             self._log.event(error.log_level, "call", outcome=error.type, **fields)
         else:
             self._log.event("info", "call", outcome="cancelled", **fields)
+
+
+def _give(answer: Answer, follower: Follower) -> None:
+    if follower.wants_pieces:
+        follower.on_pieces(answer.pieces())
+    follower.on_answer(answer, coalesced=False)
 
 
 def storable(reply: Reply) -> bool:
