@@ -12,9 +12,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -22,13 +23,17 @@ from sutlerd.domain.errors import InvalidParams
 from sutlerd.pipeline.json_text import is_too_deep, json_values
 from sutlerd.pipeline.schema_shape import DRAFTS
 
-JUDGING_LIMIT_S = 2.0
+JUDGING_LIMIT_S = 1.0
 MAX_ERRORS = 10
 MAX_ERROR_CHARS = 300
 MAX_MATCHED_CHARS = 256 * 1024
 _MAX_KNOWN = 128
+_MAX_THREADS = 4
 _PATH_CHARS = 200
 _BY_DEFAULT = "https://json-schema.org/draft/2020-12/schema"
+
+
+T = TypeVar("T")
 
 
 class TooSlow(Exception):
@@ -45,8 +50,14 @@ class Judgement:
     final: bool = False
 
 
+class _Turn:
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.calls = 0
+
+
 class SchemaJudge:
-    """Remembers the schemas it was last asked about. For any thread."""
+    """Remembers the schemas it was last asked about. For the event loop."""
 
     def __init__(self, *, limit_s: float = JUDGING_LIMIT_S) -> None:
         self._limit_s = limit_s
@@ -54,14 +65,48 @@ class SchemaJudge:
         self._known: OrderedDict[bytes, Any] = OrderedDict()
         self._under = threading.local()
         self._drafts: dict[str, Any] = {}
+        self._turns: dict[int, _Turn] = {}
+        self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="judge")
 
-    async def prepare(self, schema: Mapping[str, Any]) -> None:
+    async def prepare(self, schema: Mapping[str, Any], *, uid: int) -> None:
         """Raise ``InvalidParams`` for a schema that its draft does not allow."""
-        await asyncio.to_thread(self._validator, schema)
+        key = orjson.dumps(schema)
+        if key not in self._known:
+            await self._in_turn(uid, lambda: self._validator(key, schema))
 
-    async def judge(self, text: str, schema: Mapping[str, Any] | None) -> Judgement:
+    async def judge(self, text: str, schema: Mapping[str, Any] | None, *, uid: int) -> Judgement:
         """Find the JSON in an answer and hold it against the schema, if there is one."""
-        return await asyncio.to_thread(self._judge, text, schema)
+        return await self._in_turn(uid, lambda: self._judge(text, schema))
+
+    async def _in_turn(self, uid: int, work: Callable[[], T]) -> T:
+        """Work in a thread, for one call at a time of each user: who brings what is slow to
+        judge waits for himself. A thread cannot be stopped: the turn lasts as long as it works,
+        also for a call that was cancelled."""
+        turn = self._turns.setdefault(uid, _Turn())
+        turn.calls += 1
+        try:
+            await turn.lock.acquire()
+        except BaseException:
+            self._leave(uid, turn)
+            raise
+        loop = asyncio.get_running_loop()
+
+        def over(_: object) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._end_turn, uid, turn)
+
+        done = self._threads.submit(work)
+        done.add_done_callback(over)
+        return await asyncio.wrap_future(done)
+
+    def _end_turn(self, uid: int, turn: _Turn) -> None:
+        turn.lock.release()
+        self._leave(uid, turn)
+
+    def _leave(self, uid: int, turn: _Turn) -> None:
+        turn.calls -= 1
+        if not turn.calls:
+            self._turns.pop(uid, None)
 
     def _judge(self, text: str, schema: Mapping[str, Any] | None) -> Judgement:
         values = json_values(text)
@@ -73,7 +118,7 @@ class SchemaJudge:
             return Judgement(errors=("$: nested too deep",))
         if schema is None:
             return Judgement(value=found[0])
-        validator = self._validator(schema)
+        validator = self._validator(orjson.dumps(schema), schema)
         self._under.limit_s = time.monotonic() + self._limit_s
         first: tuple[str, ...] = ()
         try:
@@ -88,8 +133,7 @@ class SchemaJudge:
             return Judgement(errors=("$: nested too deep for this schema",), final=True)
         return Judgement(errors=first)
 
-    def _validator(self, schema: Mapping[str, Any]) -> Any:
-        key = orjson.dumps(schema)
+    def _validator(self, key: bytes, schema: Mapping[str, Any]) -> Any:
         with self._lock:
             known = self._known.get(key)
             if known is not None:

@@ -18,7 +18,7 @@ from sutlerd.pipeline.pattern_size import MAX_SIZE, pattern_size
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 48
-MAX_SCHEMAS = 5_000
+MAX_SCHEMAS = 2_000
 MAX_ENUM_VALUES = 10_000
 MAX_PATTERNS = 200
 MAX_PATTERN_CHARS = 1_000

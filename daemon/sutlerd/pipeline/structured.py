@@ -64,7 +64,7 @@ class Structured:
         request = resolved.call.request
         assert isinstance(request, ChatRequest)
         if request.schema is not None:
-            await self._judge.prepare(request.schema)
+            await self._judge.prepare(request.schema, uid=resolved.call.caller.uid)
         journey = self._journey(flight, resolved)
         arrived = await self._attempts.travel(resolved.call.routes, journey)
         cost_nanousd = arrived.cost_nanousd
@@ -75,7 +75,9 @@ class Structured:
             reply = arrived.brought
             if reply.finish_reason == _NOT_JUDGED:
                 return Earned(arrived=arrived, cost_nanousd=cost_nanousd)
-            judged = await self._judge.judge(reply.content, request.schema)
+            judged = await self._judge.judge(
+                reply.content, request.schema, uid=resolved.call.caller.uid
+            )
             if not judged.errors:
                 arrived = replace(arrived, brought=replace(reply, parsed=judged.value))
                 return Earned(arrived=arrived, cost_nanousd=cost_nanousd)

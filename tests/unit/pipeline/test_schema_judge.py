@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -35,7 +36,7 @@ def judge() -> SchemaJudge:
 async def test_an_answer_that_fits_is_given_as_a_value(
     judge: SchemaJudge, schema: Any, text: str, value: Any
 ) -> None:
-    judged = await judge.judge(text, schema)
+    judged = await judge.judge(text, schema, uid=1)
     assert (judged.value, judged.errors) == (value, ())
 
 
@@ -62,7 +63,7 @@ async def test_an_answer_that_fits_is_given_as_a_value(
 async def test_what_is_wrong_is_told_by_path(
     judge: SchemaJudge, schema: Any, text: str, errors: list[str]
 ) -> None:
-    judged = await judge.judge(text, schema)
+    judged = await judge.judge(text, schema, uid=1)
     assert len(judged.errors) == len(errors)
     assert all(told.startswith(error) for told, error in zip(judged.errors, errors, strict=True))
 
@@ -89,7 +90,7 @@ async def test_what_is_wrong_is_told_by_path(
 async def test_a_schema_that_takes_too_long_to_check_by_ends_within_its_limit(
     judge: SchemaJudge, schema: Any, text: str
 ) -> None:
-    judged = await judge.judge(text, schema)
+    judged = await judge.judge(text, schema, uid=1)
     assert judged.errors == ("$: it takes too long to check by this schema",)
     assert judged.final
 
@@ -99,14 +100,14 @@ async def test_a_schema_that_takes_too_long_to_check_by_ends_within_its_limit(
 async def test_hostile_answers_are_judged_within_the_same_limit(
     judge: SchemaJudge, brace: str
 ) -> None:
-    judged = await judge.judge(brace * 100_000, POINT)
+    judged = await judge.judge(brace * 100_000, POINT, uid=1)
     assert judged.errors
 
 
 async def test_an_answer_nested_deeper_than_the_wire_carries_is_refused(
     judge: SchemaJudge,
 ) -> None:
-    judged = await judge.judge("[" * 100 + "]" * 100, None)
+    judged = await judge.judge("[" * 100 + "]" * 100, None, uid=1)
     assert judged.errors == ("$: nested too deep",)
 
 
@@ -118,7 +119,7 @@ async def test_a_recursive_schema_judges_a_tree(judge: SchemaJudge) -> None:
     leaf: dict[str, Any] = {"n": "b"}
     for _ in range(10):
         leaf = {"kids": [leaf]}
-    judged = await judge.judge(json.dumps(leaf), tree)
+    judged = await judge.judge(json.dumps(leaf), tree, uid=1)
     assert judged.errors == ("$" + ".kids[0]" * 10 + ".n: 'b' does not match '^a'",)
 
 
@@ -134,5 +135,24 @@ async def test_what_the_draft_does_not_allow_is_told_with_its_place(
     judge: SchemaJudge, schema: Any, problem: str
 ) -> None:
     with pytest.raises(InvalidParams) as refused:
-        await judge.prepare(schema)
+        await judge.prepare(schema, uid=1)
     assert refused.value.message.startswith(problem)
+
+
+@pytest.mark.fault("X14")
+async def test_a_user_whose_schemas_are_slow_waits_for_himself_alone() -> None:
+    judge = SchemaJudge(limit_s=0.5)
+    slow = {"pattern": "^(.*)*$"}
+    text = '"' + "ab" * 100_000 + '\\n!"'
+    hostile = [asyncio.ensure_future(judge.judge(text, slow, uid=1)) for _ in range(8)]
+    await asyncio.sleep(0)
+    hostile[1].cancel()
+    judged = await judge.judge('{"x": 1}', POINT, uid=2)
+    assert judged.value == {"x": 1}
+    assert not any(one.done() for one in hostile[2:])
+    for one in hostile:
+        one.cancel()
+    await asyncio.gather(*hostile, return_exceptions=True)
+    # The turn of what was cancelled goes on until its thread is free again.
+    later = await judge.judge('{"x": 2}', POINT, uid=1)
+    assert later.value == {"x": 2}
