@@ -7,7 +7,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 
@@ -26,12 +26,25 @@ TIMES_S = (0.0, 0.1, 0.2, 0.5, 1.0, 3.0)
 
 
 class SimulatedTransport:
-    """A ``providers.transport.Transport``. Counts what is asked at once, by prompt."""
+    """A ``providers.transport.Transport``. Counts what is asked at once, by prompt, and keeps
+    the times at which it was asked. ``down`` tells when nothing but 503 is answered, ``busy_s``
+    how long an answer that begins now takes in addition."""
 
-    def __init__(self, *, chance: random.Random, clock: Clock, failures: float) -> None:
+    def __init__(
+        self,
+        *,
+        chance: random.Random,
+        clock: Clock,
+        failures: float = 0.0,
+        down: Callable[[float], bool] = lambda now_s: False,
+        busy_s: Callable[[float], float] = lambda now_s: 0.0,
+    ) -> None:
         self._chance = chance
         self._clock = clock
         self._failures = failures
+        self._down = down
+        self._busy_s = busy_s
+        self.asked_s: list[float] = []
         self.asked: Counter[str] = Counter()
         self.at_once: Counter[str] = Counter()
         self.most_at_once: Counter[str] = Counter()
@@ -47,8 +60,10 @@ class SimulatedTransport:
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         with _Counted(self, request) as prompt:
-            await asyncio.sleep(self._chance.choice(TIMES_S))
-            if self._chance.random() < self._failures:
+            now_s = self._clock.monotonic_s()
+            self.asked_s.append(now_s)
+            await asyncio.sleep(self._chance.choice(TIMES_S) + self._busy_s(now_s))
+            if self._chance.random() < self._failures or self._down(now_s):
                 return self._answer(503, {"error": {"message": "busy", "type": "server_error"}})
             message = {"role": "assistant", "content": f"to: {prompt}"}
             choice = {"index": 0, "finish_reason": "stop", "message": message}
@@ -110,10 +125,17 @@ class _Counted:
         self._transport.at_once[self._prompt] -= 1
 
 
-def simulated_provider(name: str, transport: SimulatedTransport, clock: Clock) -> Provider:
+def simulated_provider(
+    name: str, transport: SimulatedTransport, clock: Clock, *, timeout_s: float = 60.0
+) -> Provider:
     """Join it to the real endpoint and dialect of a local server."""
     settings = EndpointSettings(
-        name=name, address="simulated", transport="simulated", default_model="m", models=("m",)
+        name=name,
+        address="simulated",
+        transport="simulated",
+        default_model="m",
+        models=("m",),
+        timeout_s=timeout_s,
     )
     return Endpoint(
         settings=settings,

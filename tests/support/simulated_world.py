@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.support.wire_client import Line, request_line
 
 RETRIES = 2
 _SETTLES_WITHIN_S = 1_000.0
-_CONFIG = {
+_CONFIG: dict[str, dict[str, Any]] = {
     "llm": {
         "default_provider": "sim",
         "max_retries": RETRIES,
@@ -57,6 +57,7 @@ class Wire(asyncio.Transport):
         self._world = world
         self._is_closing = False
         self.asked: dict[int, Asked] = {}
+        self._awaited: dict[int, asyncio.Future[Line]] = {}
         caller = Caller(uid=uid, gid=uid, pid=1, groups=frozenset(), job=None, may_operate=False)
         self.connection = Connection(world.app.hub, caller, world.loop)
         world.app.hub.joined(self.connection)
@@ -67,6 +68,15 @@ class Wire(asyncio.Transport):
         self.asked[request_id] = Asked(method, params, self._world.loop.time())
         self.connection.data_received(request_line(method, request_id, **params))
         return request_id
+
+    async def answer(self, method: str, **params: Any) -> Line:
+        """Ask, and wait for the final line."""
+        final = self._world.loop.create_future()
+        request_id = len(self.asked) + 1
+        self._awaited[request_id] = final
+        self.ask(method, **params)
+        line: Line = await final
+        return line
 
     def leave(self) -> None:
         self._is_closing = True
@@ -83,6 +93,9 @@ class Wire(asyncio.Transport):
                 asked.chunks.append(line["params"])
             else:
                 self.asked[line["id"]].finals.append((self._world.loop.time(), line))
+                awaited = self._awaited.pop(line["id"], None)
+                if awaited is not None:
+                    awaited.set_result(line)
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -104,34 +117,45 @@ class Wire(asyncio.Transport):
 
 
 class World:
-    """``live`` plays a scenario and fails unless all is quiet some time after it."""
+    """``live`` plays a scenario and fails unless all is quiet some time after it.
 
-    def __init__(self, seed: int, *, failures: float = 0.0) -> None:
+    ``llm`` goes over the usual configuration's group; ``transports`` may be changed before.
+    """
+
+    def __init__(
+        self, seed: int, *, failures: float = 0.0, llm: Mapping[str, Any] | None = None
+    ) -> None:
         self.chance = random.Random(seed)
         random.seed(seed)  # for the jitter of the daemon's own
         self.loop = VirtualLoop()
         self.log = EventList()
         self.trace: list[str] = []
         self.transport = SimulatedTransport(chance=self.chance, clock=self.loop, failures=failures)
+        self.transports = {"sim": self.transport}
+        self.config = {**_CONFIG, "llm": {**_CONFIG["llm"], **(llm or {})}}
+        self.timeout_s = 60.0
         self.app: App
 
     def live(self, scenario: Callable[[World], Awaitable[None]]) -> None:
         run_virtually(self.loop, self._live(scenario))
 
     async def _live(self, scenario: Callable[[World], Awaitable[None]]) -> None:
-        provider = simulated_provider("sim", self.transport, self.loop)
+        providers = {
+            name: simulated_provider(name, transport, self.loop, timeout_s=self.timeout_s)
+            for name, transport in self.transports.items()
+        }
         async with AsyncExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory()))
             self.app = await build(
                 stack,
-                Config.model_validate(_CONFIG),
+                Config.model_validate(self.config),
                 state_place=Place(path=folder, why="a test's"),
                 ledger_store=InlineStore(folder / "ledger"),
                 cache_place=None,
                 connection_limit=100,
                 clock=self.loop,
                 log=self.log,
-                providers=Providers({"sim": provider}, {}),
+                providers=Providers(providers, {}),
             )
             await scenario(self)
             await asyncio.sleep(_SETTLES_WITHIN_S)
@@ -142,7 +166,7 @@ class World:
         assert hub.calls_open == 0
         assert hub.pipeline.open_flights == hub.pipeline.ids_under_way == 0
         assert self.app.tasks.count == self.app.tasks.failed_count == 0
-        assert self.transport.open_connections() == 0
+        assert not any(each.open_connections() for each in self.transports.values())
         anyone = next(iter(hub.connections)).caller
         levels = hub.services.status(anyone)["buckets"]
         assert all(level["in_flight"] == level["waiting"] == 0 for level in levels)

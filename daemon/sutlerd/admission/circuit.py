@@ -35,7 +35,7 @@ class Pace:
     longest_s: float
 
 
-GROWING = Pace(first_s=2.0, longest_s=30.0)
+GROWING = Pace(first_s=2.0, longest_s=10.0)
 EVERY_MINUTE = Pace(first_s=60.0, longest_s=60.0)
 HOURLY = Pace(first_s=3600.0, longest_s=3600.0)
 NEVER = Pace(first_s=math.inf, longest_s=math.inf)

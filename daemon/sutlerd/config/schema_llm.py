@@ -113,7 +113,7 @@ class CircuitConfig(Group):
 
     failure_pct: Annotated[float, Field(gt=0, le=100)] = 50.0
     least_calls: Count = 10
-    window_s: Seconds = 30.0
+    window_s: Seconds = 15.0
 
 
 class HedgingConfig(Group):

@@ -64,7 +64,7 @@ def test_probes_that_fail_grow_apart_up_to_a_limit() -> None:
         now_s += waits_s[-1]
         assert shut.enter(now_s)
         assert not shut.failed(now_s, "still", probe=True)
-    assert waits_s == [2, 4, 8, 16, 30, 30, 30]
+    assert waits_s == [2, 4, 8, 10, 10, 10, 10]
 
 
 def test_a_verdict_opens_it_at_once_for_as_long_as_its_trouble_lasts() -> None:
