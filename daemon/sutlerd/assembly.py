@@ -85,6 +85,7 @@ class Ground:
     router: Router
     resolver: Resolver
     attempts: Attempts
+    till: Till
     costs: Costs
 
 
@@ -139,6 +140,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         router=router,
         resolver=resolver,
         attempts=attempts,
+        till=till,
         costs=costs,
     )
 
@@ -232,7 +234,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
     checking = Checking(
         providers=ground.providers,
         off=ground.providers.off,
-        costs=ground.costs,
+        till=ground.till,
         circuits=lasting.experience.circuits,
         clock=lasting.clock,
     )

@@ -12,7 +12,7 @@ from typing import Any
 from sutlerd.admission.asking import WaitForMoney
 from sutlerd.domain.call import Labels, Route
 from sutlerd.domain.caller import Caller
-from sutlerd.domain.errors import CallError, OutcomeUnknown, PriceUnknown
+from sutlerd.domain.errors import BudgetExceeded, CallError, OutcomeUnknown, PriceUnknown
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded, Reply
@@ -112,6 +112,13 @@ class Till:
             raise WaitForMoney(answer.account, need=answer.needed_nanousd, refusal=answer.refusal)
         assert isinstance(answer, CallError)
         raise answer
+
+    def reserve_now(self, spend: Spend) -> Reservation:
+        """Hold the money or be refused, without waiting for any. Raises ``CallError``."""
+        try:
+            return self.reserve(spend)
+        except WaitForMoney as short:
+            raise short.refusal or BudgetExceeded("there is no money now") from None
 
     async def settle(
         self,

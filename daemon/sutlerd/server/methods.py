@@ -144,7 +144,7 @@ async def embed(services: Services, session: Session, params: EmbedParams) -> by
 async def providers_check(
     services: Services, session: Session, params: CheckParams
 ) -> dict[str, Any]:
-    return await services.checking.check(params.names)
+    return await services.checking.check(params.names, session.caller)
 
 
 async def token_create(services: Services, session: Session, params: TokenParams) -> dict[str, Any]:

@@ -234,3 +234,52 @@ async def test_old_records_and_balances_are_dropped_once_a_day(tmp_path: Path) -
 async def test_the_folder_holds_what_it_should(tmp_path: Path) -> None:
     async with open_ledger_in(tmp_path / "l"):
         assert {DATA, "lock.mdb", BALLAST} <= {path.name for path in (tmp_path / "l").iterdir()}
+
+
+@pytest.mark.fault("T1")
+async def test_a_clock_that_jumps_forward_opens_a_new_day_only_when_it_has_stood(
+    tmp_path: Path,
+) -> None:
+    clock = VirtualClock()
+    async with open_ledger_in(tmp_path / "l", clock=clock, daily_limit_usd=Decimal(1)) as ledger:
+        day = ledger.day()
+        reservation = reserved(ledger.try_reserve(spend(USD)))
+        await reservation.on_disk()
+        reservation.settle(USD)
+        for jump_s in (3600.0 * 24, 86_400.0 * 366):
+            clock.jump_unix(jump_s)
+            assert isinstance(ledger.try_reserve(spend(1)), BudgetExceeded)
+            clock.advance(60)
+            assert isinstance(ledger.try_reserve(spend(1)), BudgetExceeded)
+            clock.jump_unix(-jump_s)
+            await ledger.tend()
+            assert ledger.day() == day
+        clock.jump_unix(86_400)
+        for _ in range(12):
+            await ledger.tend()
+            clock.advance(60)
+        assert ledger.day() > day
+        reserved(ledger.try_reserve(spend(USD)))
+
+
+@pytest.mark.fault("T3")
+@pytest.mark.parametrize(
+    ("now_unix_s", "resets_at"),
+    [
+        (1_774_700_000.0, "2026-03-29T00:00:00+01:00"),  # the day before the one of 23 hours
+        (1_774_750_000.0, "2026-03-30T00:00:00+02:00"),
+        (1_792_900_000.0, "2026-10-26T00:00:00+01:00"),  # the day of 25 hours
+    ],
+)
+async def test_a_refusal_says_to_the_second_when_the_budget_starts_anew(
+    tmp_path: Path, now_unix_s: float, resets_at: str
+) -> None:
+    async with open_ledger_in(
+        tmp_path / "l",
+        clock=VirtualClock(unix_s=now_unix_s),
+        daily_limit_usd=Decimal(1),
+        timezone="Europe/Berlin",
+    ) as ledger:
+        refused = ledger.try_reserve(spend(2 * USD))
+        assert isinstance(refused, BudgetExceeded)
+        assert refused.data["resets_at"] == resets_at
