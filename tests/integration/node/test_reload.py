@@ -326,3 +326,38 @@ def test_who_is_unlisted_by_a_reload_is_shown_out_and_operators_are_operators_at
         assert f'uid={OTHER_UID} why="an operator\'s method"' in rig.daemon.log()
         for each in (resume, resumed, pause, paused):
             os.close(each)
+
+
+@pytest.mark.fault("O4")
+def test_a_budget_lowered_below_what_is_spent_refuses_and_shows_nothing_left(
+    tmp_path: Path,
+) -> None:
+    prices = {"scripted/test-model": {"input_usd": 1000, "output_usd": 1000}}
+
+    def of(usd: float) -> Config:
+        return {"prices": prices, "budget": {"total_limit_usd": usd}}
+
+    with serving(tmp_path, llm=of(100)) as rig, rig.client() as client:
+        spent = rig.daemon.result("chat", prompt="one", max_tokens=10)["cost_nanousd"]
+        assert spent > 0
+        rig.answers["slow"] = held("gate", answers.openai_chat("at last"))
+        slow = client.send("chat", prompt="slow", max_tokens=10)
+        rig.wait_until_asked("slow")
+        (before,) = rig.daemon.result("budget")["budgets"]
+        assert before["pending_nanousd"] > 0
+        rewrite(rig, lambda c: c["llm"].update(of(0.001)))
+        reload(rig)
+        (after,) = rig.daemon.result("budget")["budgets"]
+        assert after["limit_nanousd"] == 1_000_000
+        for name in ("settled_nanousd", "pending_nanousd"):
+            assert after[name] == before[name]
+        assert after.get("remaining_nanousd", 0) == 0
+        error = rig.daemon.ask("chat", prompt="two", max_tokens=10)["error"]["data"]
+        assert error["type"] == "budget_exceeded"
+        assert error["limit_nanousd"] == 1_000_000
+        assert error["settled_nanousd"] >= spent
+        rig.provider.open("gate")
+        assert client.final(slow)[1]["result"]["content"] == "at last"
+        rewrite(rig, lambda c: c["llm"].update(of(100)))
+        reload(rig)
+        assert rig.daemon.result("chat", prompt="two", max_tokens=10)["content"] == "to: two"
