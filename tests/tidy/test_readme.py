@@ -28,7 +28,7 @@ FENCE = re.compile(
 )
 READABLE = {"text", "json"}
 #: Options of pip's.
-FOREIGN_OPTIONS = {"--no-deps", "--ntasks-per-node", "--overlap"}
+FOREIGN_OPTIONS = {"--bind", "--no-deps", "--ntasks-per-node", "--overlap"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
