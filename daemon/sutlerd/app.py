@@ -107,6 +107,10 @@ class App:
         """Take over changed prompt files for ever; nothing remembered outlives them."""
         await watch(self._lasting.library, lambda: self.hub.hit_path.forget_all())
 
+    def prompt_problems(self) -> tuple[str, ...]:
+        """Tell what is wrong with prompt files, whose last good templates are served."""
+        return tuple(map(str, self._lasting.library.registry.problems))
+
     def _unchanged(self, config: Config) -> Mapping[str, Provider]:
         """Give the providers that go on as they are, with their connections and children."""
         return {

@@ -152,7 +152,7 @@ class Reloading:
             self._log.event(level, "configuration", said=str(warning))
         outcome = Outcome(
             when_unix_s=self._clock.unix_s(),
-            warnings=tuple(map(str, loaded.warnings)),
+            warnings=(*map(str, loaded.warnings), *self._app.prompt_problems()),
             changes=changes,
         )
         for change in changes:

@@ -23,6 +23,8 @@ from sutlerd.pipeline.recording import first_line, is_first_line, key_of, neares
 from sutlerd.system.exits import CannotStart, Exit
 
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
+#: What waits for the disk at most.
+MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
 #: Requests that a miss is compared with, and requests by id that are known to be one.
 MAX_COMPARED: Final = 2000
 MAX_IDS: Final = 100_000
@@ -36,6 +38,10 @@ class Recorder:
         self._log = log
         self._counts: Counter[str] = Counter()
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._is_broken = False
+        # Each is counted by one thread only.
+        self._given_bytes = 0
+        self._taken_bytes = 0
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._file = open(os.open(path, flags, 0o600), "wb")  # noqa: SIM115
@@ -51,8 +57,15 @@ class Recorder:
 
     def keep(self, asked: Mapping[str, Any], reply: bytes) -> None:
         """Record that this request was given this reply."""
+        if self._is_broken:
+            return  # what follows a gap would be another run
         key = key_of(asked)
-        self._lines.put(reply_line(asked, self._counts[key], reply))
+        line = reply_line(asked, self._counts[key], reply)
+        self._given_bytes += len(line)
+        if self._given_bytes - self._taken_bytes > MAX_WAITING_BYTES:
+            self._break("the disk does not keep up")
+            return
+        self._lines.put(line)
         self._counts[key] += 1
 
     def close(self) -> None:
@@ -61,31 +74,31 @@ class Recorder:
         self._thread.join()
 
     def _write(self) -> None:
-        broken = False
+        failed = False
         while (line := self._lines.get()) is not None:
-            if broken:
+            self._taken_bytes += len(line)
+            if failed:
                 continue
             try:
                 self._file.write(line)
                 if self._lines.empty():
                     self._file.flush()
             except OSError as error:
-                broken = True
-                self._complain(error)
+                failed = True
+                self._break(error.strerror or str(error))
         try:
-            if not broken:
+            if not failed:
                 self._file.flush()
                 os.fsync(self._file.fileno())
             self._file.close()
         except OSError as error:
-            self._complain(error)
+            self._break(error.strerror or str(error))
 
-    def _complain(self, error: OSError) -> None:
-        self._log.event(
-            "error",
-            "recording",
-            said=f"{self._path}: {error.strerror}: the recording is not whole, make it again",
-        )
+    def _break(self, why: str) -> None:
+        if not self._is_broken:
+            self._is_broken = True
+            said = f"{self._path}: {why}: the recording is not whole, make it again"
+            self._log.event("error", "recording", said=said)
 
 
 class Player:

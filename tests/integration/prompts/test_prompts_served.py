@@ -132,6 +132,9 @@ def test_prompts_change_without_a_restart_and_nothing_remembered_outlives_them(
         time.sleep(0.05)
     assert f"{site}/weather.yaml:3: templates[0].versoin: {wrong}" in daemon.log()
     assert run(daemon, **asked)["prompt"]["version"] == "1.1", "the last good one goes on"
+    reloaded = daemon.result("reload")
+    assert reloaded["applied"]
+    assert any(wrong in warning for warning in reloaded["warnings"])
     assert daemon.result("prompts.check")["problems"]
 
     write_site(site, "1.1", "Be cruel.")
