@@ -17,6 +17,7 @@ BENCHES = {
     "uncached": "tests.bench.bench_uncached",
     "stream": "tests.bench.bench_stream",
     "cache": "tests.bench.bench_cache",
+    "quota": "tests.bench.bench_quota",
     "http": "tests.bench.bench_http",
 }
 
