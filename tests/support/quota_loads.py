@@ -38,9 +38,9 @@ class Shape:
     a factor, or nothing."""
 
     name: str
-    requests: float = 6000.0
+    requests: float = 2400.0
     tokens: float = 60_000_000.0
-    burst_s: float = 1.0
+    burst_s: float = 2.5
     calls: int = 640
     uneven: bool = False
     mixed: bool = False
