@@ -1,4 +1,4 @@
-"""What tells of the daemon by itself, without being asked: the metrics' textfile."""
+"""What tells of the daemon by itself, without being asked: the last hour, the textfile."""
 
 from __future__ import annotations
 
@@ -6,13 +6,29 @@ import asyncio
 from pathlib import Path
 
 from sutlerd.app import App
-from sutlerd.domain.ports import EventLog
+from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.http.metrics import measured
 from sutlerd.telemetry.exposition import Collected, render
+from sutlerd.telemetry.history import EVERY_S
 from sutlerd.telemetry.textfile import write_textfile
 
 #: As often as Prometheus usually scrapes.
 TEXTFILE_EVERY_S = 15.0
+
+
+async def keep_history(app: App, clock: Clock) -> None:
+    """Note, every few seconds, what was counted since the last time."""
+    while True:
+        house = app.hub
+        house.accounting.enter_hits()
+        readings = house.services.readings()
+        house.accounting.history.note(
+            house.accounting.meter,
+            unix_s=clock.unix_s(),
+            waiting=sum(lane.waiting for lane in readings.lanes),
+            in_flight=sum(readings.in_flight.values()),
+        )
+        await asyncio.sleep(EVERY_S)
 
 
 async def keep_textfile(app: App, log: EventLog, *, every_s: float = TEXTFILE_EVERY_S) -> None:

@@ -87,13 +87,16 @@ class Manners:
 class Door:
     """``path`` ends in ``/`` where more may follow it. ``is_open`` needs no token.
 
-    ``manners`` is how this route's errors look; ``None`` for the site's plain ones.
+    ``for_browsers`` takes a token from a cookie or, once, from the address, as well: only for
+    what changes nothing. ``manners`` is how this route's errors look; ``None`` for the site's
+    plain ones.
     """
 
     method: str
     path: str
     run: Callable[[Ask], Awaitable[Page | Stream]]
     is_open: bool = False
+    for_browsers: bool = False
     manners: Manners | None = None
 
 

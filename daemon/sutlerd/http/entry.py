@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from sutlerd.http.door import Refusal
 
+TOKEN_COOKIE = "sutler_token"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _OWN_SITE = ("same-origin", "none")
 
@@ -44,6 +45,17 @@ def bearer(headers: Mapping[str, str]) -> str | None:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return headers.get("X-Api-Key")
+
+
+def browsers_token(headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
+    """Give the token of somebody who looks: from the address, or the cookie made of it."""
+    if "token" in query:
+        return query["token"]
+    for pair in headers.get("Cookie", "").split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == TOKEN_COOKIE:
+            return value
+    return None
 
 
 def _judge_body(headers: Mapping[str, str]) -> Refusal | None:

@@ -8,6 +8,7 @@ from sutlerd.http.house import House
 from sutlerd.http.metrics import metrics
 from sutlerd.http.openai_api import OpenAiApi
 from sutlerd.http.openapi import openapi
+from sutlerd.http.page import page
 from sutlerd.http.probes import probes
 from sutlerd.http.responses_api import ResponsesApi
 
@@ -18,6 +19,7 @@ def all_doors(house: House) -> list[Door]:
         *probes(house),
         *openapi(),
         *metrics(house),
+        *page(house),
         *OpenAiApi(house).doors(),
         *ResponsesApi(house).doors(),
         *AnthropicApi(house).doors(),

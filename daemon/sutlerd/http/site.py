@@ -16,7 +16,7 @@ from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CallError, InternalError, ShuttingDown
 from sutlerd.http.client import Client, Inner
 from sutlerd.http.door import Ask, Door, Manners, Page, Refusal, Stream
-from sutlerd.http.entry import bearer, judge
+from sutlerd.http.entry import bearer, browsers_token, judge
 from sutlerd.http.house import House
 from sutlerd.http.plain import PLAIN
 from sutlerd.system import strict
@@ -123,6 +123,8 @@ class Site:
         caller: Caller | None = client.caller
         if client.over_tcp and not (door is not None and door.is_open):
             token = bearer(headers)
+            if token is None and door is not None and door.for_browsers:
+                token = browsers_token(headers, request.query)
             caller = self._tokens.caller_of(token) if token else None
             if caller is None:
                 self._house.log.event("warning", "refused", why="no good token over HTTP")

@@ -6,7 +6,9 @@ Hits are tallied on their own short way and entered once in a while. Nothing her
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from sutlerd.domain.call import Call, Labels
 from sutlerd.domain.caller import Caller
@@ -18,12 +20,15 @@ from sutlerd.ledger.sums import AccountKey, Sums
 from sutlerd.pipeline.hits import HitTallies
 from sutlerd.pipeline.result import Answer
 from sutlerd.system.write_target import Job
+from sutlerd.telemetry.history import History
 from sutlerd.telemetry.meter import Meter
 
 #: Gives the job that adds sums to the stored accounts, and keeps rows of single calls.
 AddToDisk = Callable[[Mapping[AccountKey, Sums], Sequence[UsageRow]], Job[None]]
 #: Rows of single calls that wait to be stored: more of them in one turn are only added up.
 MAX_ROWS_WAITING = 1000
+#: The last errors that are shown.
+_MAX_ERRORS = 50
 #: Refusals whose caller waited for its turn until then.
 _AFTER_WAITING = frozenset({"rate_limited", "budget_exceeded", "timeout"})
 
@@ -31,11 +36,14 @@ _AFTER_WAITING = frozenset({"rate_limited", "budget_exceeded", "timeout"})
 class Accounting:
     """One per daemon. ``day`` gives the day that the budgets go by.
 
-    ``meter`` counts the same things for the metrics, without who paid.
+    ``meter`` counts the same things for the metrics, without who paid; ``history`` is what it
+    counted in the last hour.
     """
 
     def __init__(self, *, accounts: Accounts, day: Callable[[], str], clock: Clock) -> None:
         self.meter = Meter()
+        self.history = History()
+        self._errors: deque[UsageRow] = deque(maxlen=_MAX_ERRORS)
         self.accounts = accounts
         self.hit_tallies = HitTallies()
         self.unstored = Unstored()
@@ -140,6 +148,21 @@ class Accounting:
         count(self.meter, row)
         return self._add_to_disk({key: sums}, [row] if self._keeps_rows else [])
 
+    def recent_errors(self, caller: Caller) -> list[dict[str, Any]]:
+        """Give the last calls that failed, the newest first: a caller's own, an operator's all."""
+        return [
+            {
+                "unix_s": round(row.unix_s, 3),
+                "uid": row.payer.uid,
+                "provider": row.provider,
+                "model": row.model,
+                "error": row.error,
+                "request_id": row.request_id,
+            }
+            for row in reversed(self._errors)
+            if caller.may_operate or row.payer.uid == caller.uid
+        ]
+
     def enter_hits(self) -> None:
         """Enter what the way of hits has tallied."""
         now_unix_s = self._clock.unix_s()
@@ -211,6 +234,8 @@ class Accounting:
     def _sum_up(self, row: UsageRow) -> None:
         self.unstored.note(self.accounts.add(row), row)
         count(self.meter, row)
+        if row.error is not None:
+            self._errors.append(row)
 
     def _add(self, row: UsageRow) -> None:
         self._sum_up(row)

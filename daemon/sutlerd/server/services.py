@@ -162,6 +162,7 @@ class Services:
             "budgets": self.budget_views.budgets(caller)["budgets"],
             "alerts": self.budget_views.alerts() if caller.may_operate else None,
             "process": self._process() if caller.may_operate else None,
+            "recent_errors": hub.accounting.recent_errors(caller),
             "last_reload": self._last_reload() if caller.may_operate else None,
         }
 
