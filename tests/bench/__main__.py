@@ -18,6 +18,7 @@ BENCHES = {
     "stream": "tests.bench.bench_stream",
     "cache": "tests.bench.bench_cache",
     "quota": "tests.bench.bench_quota",
+    "ledger": "tests.bench.bench_ledger",
     "http": "tests.bench.bench_http",
 }
 

@@ -74,8 +74,9 @@ class Entries:
             for database in (self._open, self._unknown, self._records)
             if (cursor := txn.cursor(db=database)).last()
         ]
+        balances = dict(decode_balance(*row) for row in _rows(txn, self._balances))
         return Kept(
-            balances=dict(decode_balance(*row) for row in _rows(txn, self._balances)),
+            balances={account: settled for account, settled in balances.items() if settled},
             open=[decode_held(*row) for row in _rows(txn, self._open)],
             unknown=[decode_ended(*row) for row in _rows(txn, self._unknown)],
             next_attempt=max(last, default=0) + 1,
