@@ -31,9 +31,11 @@ class _Jumping(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Also a ``domain.ports.Clock``, all three clocks in step."""
+    """Also a ``domain.ports.Clock``, all three clocks in step but for what the machine slept:
+    ``slept_s`` is added to the two that go on while it does."""
 
     def __init__(self) -> None:
+        self.slept_s = 0.0
         self._jumping = _Jumping()
         super().__init__(self._jumping)
 
@@ -44,10 +46,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jumping.now_s
 
     def boottime_s(self) -> float:
-        return self._jumping.now_s
+        return self._jumping.now_s + self.slept_s
 
     def unix_s(self) -> float:
-        return 1_700_000_000.0 + self._jumping.now_s
+        return 1_700_000_000.0 + self._jumping.now_s + self.slept_s
 
 
 def run_virtually(loop: VirtualLoop, work: Coroutine[Any, Any, T]) -> T:

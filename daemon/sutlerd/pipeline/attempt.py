@@ -92,6 +92,8 @@ class Attempts:
             except _NOT_ASKED as refused:
                 # Not asked at all; another route may be quicker, or free.
                 trip.ends = refused
+                if len(trip.told) > 1:
+                    refused.data.setdefault("attempts", trip.told)
                 decision = NextRoute()
             except AttemptFailed as failure:
                 leg = trip.failed or leg

@@ -49,6 +49,13 @@ def backoff_s(tries: int, *, chance: float) -> float:
     return ceiling_s * chance
 
 
+def closed_s(refusals: int, *, chance: float) -> float:
+    """Give for how long a limit stays closed after the ``refusals``-th "too many" in a row that
+    brought no hint: between half a second and eight, more each time."""
+    ceiling_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(refusals, 10))
+    return BACKOFF_FIRST_S + (ceiling_s - BACKOFF_FIRST_S) * chance
+
+
 @dataclass(kw_only=True)
 class Effort:
     """What was tried so far for one flight. ``retry_after_sent``: whether an attempt that may

@@ -26,7 +26,7 @@ from sutlerd.ledger.reservation import Reservation
 from sutlerd.pipeline.boundaries import Boundaries
 from sutlerd.pipeline.circuits import Entry
 from sutlerd.pipeline.places import Asker, Places
-from sutlerd.pipeline.retry import backoff_s
+from sutlerd.pipeline.retry import closed_s
 from sutlerd.providers.contract import (
     AttemptFailed,
     BuiltRequest,
@@ -182,7 +182,7 @@ class Turnstile:
             self._refusals[boundary] = self._refusals.get(boundary, 0) + 1
             pause_s = failure.retry_after_s
             if pause_s is None:
-                pause_s = backoff_s(self._refusals[boundary], chance=0.5 + chance / 2)
+                pause_s = closed_s(self._refusals[boundary], chance=chance)
             passed.learner.refused(
                 need,
                 seen,

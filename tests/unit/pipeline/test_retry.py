@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sutlerd.pipeline.retry import BACKOFF_MAX_S, Again, Effort, GiveUp, NextRoute, backoff_s
+from sutlerd.pipeline.retry import (
+    BACKOFF_FIRST_S,
+    BACKOFF_MAX_S,
+    Again,
+    Effort,
+    GiveUp,
+    NextRoute,
+    backoff_s,
+    closed_s,
+)
 from sutlerd.providers.contract import AttemptFailed, Outcome, Verdict
 
 
@@ -88,3 +97,35 @@ def test_attempts_never_pass_their_number(attempts: int, routes: int) -> None:
         tried.starts()
         made += 1
     assert made == attempts
+
+
+@pytest.mark.fault("P2")
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_a_refusal_without_a_hint_closes_for_half_a_second_to_eight(
+    refusals: int, chance: float
+) -> None:
+    assert BACKOFF_FIRST_S <= closed_s(refusals, chance=chance) <= BACKOFF_MAX_S
+
+
+def test_an_overloaded_provider_is_left_in_peace_for_longer() -> None:
+    busy, broken = failed(), failed()
+    busy.kind = "overloaded"
+    assert after(effort(), broken) == Again(0.25)
+    assert after(effort(), busy) == Again(1.0)
+
+
+def test_without_leave_from_the_budget_the_route_is_left_or_the_failure_told() -> None:
+    none_left = {"granted": lambda: False}
+    assert after(effort(routes=1), failed(), **none_left) == NextRoute()
+    assert after(effort(), failed(), **none_left) == GiveUp()
+    # What comes back when it was told to is paced by its limit.
+    paced = failed(retry_after_s=3.0)
+    paced.status = 429
+    assert after(effort(), paced, **none_left) == Again(3.0)
+
+
+def test_what_may_have_been_billed_ends_it_where_the_operator_says_so() -> None:
+    tried = Effort(attempts_left=4, routes_left=2, retry_after_sent=False)
+    tried.starts()
+    assert after(tried, failed(outcome=Outcome.UNKNOWN)) == GiveUp()
+    assert isinstance(after(effort(), failed(outcome=Outcome.NOT_SENT)), Again)
