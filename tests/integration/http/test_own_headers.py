@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from tests.contract import answers
+from tests.contract.scripted import ScriptedProvider
 from tests.integration.faults.rig import Rig
-from tests.integration.http.rig import http_rig, over_unix
+from tests.integration.http.rig import HTTP, over_unix
 from tests.integration.http.test_http_faults import CHAT, body_of
 
 
@@ -38,21 +38,21 @@ def test_labels_lane_and_cache_are_the_wires(rig: Rig) -> None:
 
 def test_limits_shown_are_the_callers_own_and_429_says_when(folder: Path) -> None:
     # Nobody waits 33 s here; with more time the daemon would, and the caller would get an answer.
-    llm: dict[str, Any] = {
+    llm = {
         "rate_limits": {"scripted": {"requests_per_minute": 60}},
         "max_timeout_s": 20,
+        "timeout_seconds": 15,
     }
-    llm["timeout_seconds"] = 15
-    with http_rig(folder, llm=llm) as rig:
-        reply = over_unix(rig.daemon, "POST", CHAT, body_of("within"))
-        limit = int(reply.headers["x-ratelimit-limit-requests"])
-        assert 0 <= int(reply.headers["x-ratelimit-remaining-requests"]) < limit
-        said = over_unix(rig.daemon, "POST", "/v1/messages", body_of("within 2", max_tokens=5))
-        assert said.headers["anthropic-ratelimit-requests-limit"] == str(limit)
-        rig.answers["slow down"] = answers.openai_error(429, headers={"retry-after": "33"})
-        for path in (CHAT, "/v1/messages"):
-            limited = over_unix(rig.daemon, "POST", path, body_of("slow down", max_tokens=5))
-            assert limited.status == 429
-            assert 20 <= int(limited.headers["retry-after"]) <= 34
-        rig.daemon.stop()
-        rig.daemon.start()
+    with ScriptedProvider.in_thread() as provider:
+        rig = Rig(folder, provider, http=HTTP, llm=llm)
+        with rig.daemon as daemon:
+            reply = over_unix(daemon, "POST", CHAT, body_of("within"))
+            limit = int(reply.headers["x-ratelimit-limit-requests"])
+            assert 0 <= int(reply.headers["x-ratelimit-remaining-requests"]) < limit
+            said = over_unix(daemon, "POST", "/v1/messages", body_of("within 2", max_tokens=5))
+            assert said.headers["anthropic-ratelimit-requests-limit"] == str(limit)
+            rig.answers["slow down"] = answers.openai_error(429, headers={"retry-after": "33"})
+            for path in (CHAT, "/v1/messages"):
+                limited = over_unix(daemon, "POST", path, body_of("slow down", max_tokens=5))
+                assert limited.status == 429
+                assert 20 <= int(limited.headers["retry-after"]) <= 34
