@@ -54,19 +54,19 @@ class AccountStore:
 
     def add(self, sums: Mapping[AccountKey, Sums], rows: Iterable[UsageRow]) -> Job[None]:
         """Add to the accounts, and keep the rows."""
-        additions = [(stored_key(key), key, added) for key, added in sums.items()]
-        kept = [(self._row_key(row), row.encode()) for row in rows]
+        kept = [(self._row_key(row), row) for row in rows]
 
         def job(txn: Txn) -> None:
-            for stored, key, added in additions:
+            for key, added in sums.items():
+                stored = stored_key(key)
                 total = Sums()
                 total.add(added)
                 found = txn.get(stored, db=self._sums)
                 if found is not None:
                     total.add(Sums.decode(unseal(stored, found))[1])
                 txn.put(stored, seal(stored, total.encode(key)), db=self._sums)
-            for name, value in kept:
-                txn.put(name, seal(name, value), db=self._rows)
+            for name, row in kept:
+                txn.put(name, seal(name, row.encode()), db=self._rows)
 
         return job
 

@@ -55,10 +55,21 @@ class Sums:
             setattr(self, name, 0)
 
     def add_row(self, row: UsageRow) -> None:
-        for name in FIGURES:
-            value = getattr(row, name)
-            if value:
-                setattr(self, name, getattr(self, name) + value)
+        # Written out, because it is on the way of every call: a loop takes three times as long.
+        self.calls += row.calls
+        self.cached += row.cached
+        self.coalesced += row.coalesced
+        self.saved_nanousd += row.saved_nanousd
+        self.waited_ms += row.waited_ms
+        self.attempts += row.attempts
+        self.tokens_in += row.tokens_in
+        self.tokens_out += row.tokens_out
+        self.cached_tokens_in += row.cached_tokens_in
+        self.cache_write_tokens_in += row.cache_write_tokens_in
+        self.reasoning_tokens_out += row.reasoning_tokens_out
+        self.cost_nanousd += row.cost_nanousd
+        self.unpriced += row.unpriced
+        self.unknown += row.unknown
         if row.error is not None:
             self.errors[row.error] = self.errors.get(row.error, 0) + row.calls
 
