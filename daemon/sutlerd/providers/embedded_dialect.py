@@ -4,6 +4,8 @@ falls short of them. Pure."""
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import Any
 
 from sutlerd.domain.call import ChatRequest, EmbedRequest
 from sutlerd.domain.errors import InvalidParams
@@ -67,6 +69,11 @@ _TEXT_TOO_LONG = re.compile(
 )
 
 
+#: The server reads a model's own marks in what somebody says as if it had set them itself.
+_MARK = re.compile(r"<\|(?=[A-Za-z0-9_]{1,40}\|>)")
+_BROKEN_MARK = "<\u2060|"
+
+
 class EmbeddedDialect(OpenAIChat):
     """See ``dialect.Dialect``."""
 
@@ -81,6 +88,8 @@ class EmbeddedDialect(OpenAIChat):
         ]
         if problems:
             raise InvalidParams(problems)
+        said = tuple(_without_marks(message) for message in request.messages)
+        request = replace(request, messages=said)
         if is_forced(request):
             return marked(super().build_chat(as_schema(request), model, traits))
         return super().build_chat(request, model, traits)
@@ -122,6 +131,25 @@ class EmbeddedDialect(OpenAIChat):
         # It works for nobody but us: what it answered with an error has cost nothing.
         failure.outcome = Outcome.NOT_BILLED
         return failure
+
+
+def _without_marks(message: dict[str, Any]) -> dict[str, Any]:
+    """Break what would end a message, or begin one of another role, by a character that is
+    not seen."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return (
+            {**message, "content": _MARK.sub(_BROKEN_MARK, content)} if "<|" in content else message
+        )
+    if isinstance(content, list):
+        parts = [
+            {**part, "text": _MARK.sub(_BROKEN_MARK, part["text"])}
+            if isinstance(part.get("text"), str)
+            else part
+            for part in content
+        ]
+        return {**message, "content": parts}
+    return message
 
 
 def traits_of(*, context_tokens: int, dimension: int | None) -> ModelTraits:
