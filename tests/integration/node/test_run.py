@@ -19,6 +19,7 @@ from tests.integration.faults.rig import by_default, llm_group
 from tests.integration.node.reloads import until
 
 ASK = f"{sys.executable} -m sutler chat"
+SHOW = f"{sys.executable} -m sutler budget --json"
 
 
 class Runs:
@@ -82,11 +83,20 @@ def test_answers_are_kept_in_a_file_and_found_there_by_the_next_run(
     assert b"the cache is not kept" in done.stderr
 
 
-def test_a_ledger_that_is_named_is_kept(runs: Runs, tmp_path: Path) -> None:
-    for _ in range(2):
-        done = runs(f"--ledger-dir={tmp_path / 'ledger'}", shell=f"{ASK} one")
-        assert done.returncode == 0
-    assert (tmp_path / "ledger").is_dir()
+def test_a_budget_holds_over_all_runs_with_one_ledger(runs: Runs, tmp_path: Path) -> None:
+    config = json.loads(runs.config.read_text())
+    config["llm"]["prices"] = {"scripted/test-model": {"input_usd": 1000, "output_usd": 1000}}
+    runs.config.write_text(json.dumps(config))
+    ledger = f"--ledger-dir={tmp_path / 'ledger'}"
+    ask = f"{ASK} one --max-tokens=5"
+    assert runs("--budget=5", ledger, shell=ask).returncode == 0
+    # Twelve thousandths of a dollar are spent: with a smaller limit nothing is left.
+    done = runs("--budget=0.01", ledger, shell=f"{ask}; {SHOW}")
+    assert b"budget" in done.stderr
+    (budget,) = json.loads(done.stdout)["budgets"]
+    assert (budget["limit_nanousd"], budget["settled_nanousd"]) == (10_000_000, 12_000_000)
+    assert len(runs.provider.requests) == 1
+    assert runs("--budget=5", ledger, shell=ask).returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
