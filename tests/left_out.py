@@ -11,6 +11,9 @@ MAY_BE_LEFT_OUT: dict[str, str] = {
     "tests/integration/node/test_slurm.py": (
         "a real Slurm wants root and writable cgroups of version 1"
     ),
+    "tests/integration/node/test_memory.py": (
+        "a limit of memory wants root and writable cgroups of version 1"
+    ),
     "tests/integration/node/test_booted.py": (
         "a node is booted in a container, which a container without rights of its own cannot do"
     ),

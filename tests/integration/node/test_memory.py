@@ -1,0 +1,83 @@
+"""A node that gives the daemon little memory, and takes it away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract import answers
+from tests.integration.faults.rig import held, serving
+from tests.support.wire_client import WireClient
+
+MIB = 1024 * 1024
+LIMIT_BYTES = 256 * MIB
+STREAMS = 200
+_MEMORY = Path("/sys/fs/cgroup/memory")
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Path]:
+    """A cgroup of version 1 with the limit, empty."""
+    if os.geteuid() != 0 or not os.access(_MEMORY / "cgroup.procs", os.W_OK):
+        pytest.skip("LEFT OUT: a memory limit wants root and cgroups of version 1")
+    made = _MEMORY / f"sutler-test-{os.getpid()}"
+    made.mkdir()
+    (made / "memory.limit_in_bytes").write_text(str(LIMIT_BYTES))
+    yield made
+    with contextlib.suppress(OSError):
+        made.rmdir()
+
+
+@pytest.mark.fault("R2")
+@pytest.mark.timeout(120)
+def test_within_a_small_limit_what_is_too_much_is_refused_and_an_end_by_the_kernel_is_survived(
+    tmp_path: Path, cgroup: Path
+) -> None:
+    enter = ["sh", "-c", f'echo $$ > {cgroup}/cgroup.procs; exec "$@"', "sh"]
+    limits = {"buffered_total_bytes": 32 * MIB}
+    large = "x" * (MIB // 2)
+    with serving(tmp_path, prefix=enter, limits=limits) as rig, contextlib.ExitStack() as stack:
+        rig.answers["held again"] = held("never", answers.openai_chat("never"))
+        rig.answers["held"] = held("gate", answers.openai_stream(["y" * 1000] * 50))
+        clients: list[WireClient] = []
+        for number in range(STREAMS):
+            client = stack.enter_context(rig.client())
+            client.send("chat", prompt=f"held {number} {large}", stream=True, as_id=number)
+            clients.append(client)
+        rig.wait_until_asked("held", times=8)
+        rig.provider.open("gate")
+        ends = []
+        for number, client in enumerate(clients):
+            try:
+                final = client.final(number)[1]
+            except (EOFError, ConnectionError):
+                ends.append("cut")
+            else:
+                ends.append(final["error"]["data"]["type"] if "error" in final else "ok")
+        assert set(ends) <= {"ok", "overloaded", "cut"}, ends
+        assert ends.count("ok") >= 8
+        assert ends.count("overloaded") + ends.count("cut") > 0
+        peak = int((cgroup / "memory.max_usage_in_bytes").read_text())
+        assert peak <= LIMIT_BYTES
+        assert "oom_kill 0" in (cgroup / "memory.oom_control").read_text()
+        rig.daemon.result("chat", prompt="kept", max_tokens=5)
+        # So little that the next large calls do not fit: the kernel ends the whole daemon.
+        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        tight = int(stat["rss"]) + int(stat["mapped_file"]) + 4 * MIB
+        (cgroup / "memory.limit_in_bytes").write_text(str(tight))
+        for number in range(STREAMS):
+            if rig.daemon.process.poll() is not None:
+                break
+            with contextlib.suppress(OSError):
+                client = stack.enter_context(rig.client())
+                client.send("chat", prompt=f"held again {number} {large}", stream=True)
+        assert rig.daemon.process.wait(30) == -signal.SIGKILL
+        assert "oom_kill 0" not in (cgroup / "memory.oom_control").read_text()
+        (cgroup / "memory.limit_in_bytes").write_text(str(LIMIT_BYTES))
+        rig.daemon.start()
+        assert rig.daemon.result("chat", prompt="kept", max_tokens=5)["content"] == "to: kept"
