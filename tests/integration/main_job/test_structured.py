@@ -86,6 +86,8 @@ def test_an_answer_that_misses_is_asked_for_again_with_its_errors_and_paid_for(
     assert outcomes == ["invalid_output", "invalid_output", "ok"]
     assert reply["usage"]["prompt_tokens"] == 27
     assert reply["cost_nanousd"] == 3 * (9 * 1000 + 3 * 2000)
+    (row,) = daemon.result("usage", by="uid")["rows"]
+    assert (row["calls"], row["attempts"], row["cost_nanousd"]) == (1, 3, reply["cost_nanousd"])
     first, second, third = (request.json["messages"] for request in scripted.requests)
     assert second[:1] == first
     assert second[1] == {"role": "assistant", "content": "I would rather not."}
