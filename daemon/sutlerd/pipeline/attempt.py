@@ -246,15 +246,23 @@ class Attempts:
 
         Gives also what it cost.
         """
-        provider = self._providers[leg.route.provider]
         try:
             # From here on a crash finds the reservation, and charges it.
             await passed.reservation.on_disk()
         except BaseException:
             self._turnstile.unsent(passed)
             raise
-        asked_unix_s = self._clock.unix_s()
         journey.is_billed = not passed.reservation.is_free
+        try:
+            return await self._asked(journey, leg, passed, now_s, ear)
+        finally:
+            journey.is_billed = False
+
+    async def _asked(
+        self, journey: Journey[T], leg: Leg, passed: Passed, now_s: float, ear: Ear
+    ) -> tuple[T, int | None]:
+        """Ask the provider, and settle."""
+        provider, asked_unix_s = self._providers[leg.route.provider], self._clock.unix_s()
         try:
             # Callers that leave end the journey: no caller's time bounds an attempt.
             brought = await journey.once(
@@ -270,8 +278,6 @@ class Attempts:
             passed.entry.release()
             self._turnstile.abandoned(passed)
             raise
-        finally:
-            journey.is_billed = False
         self._experience.circuits.succeeded(passed.entry)
         try:
             cost_nanousd = await self._till.settle(
