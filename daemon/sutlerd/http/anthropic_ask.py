@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from sutlerd.domain.errors import InvalidParams
-from sutlerd.http.openai_ask import plain_content
+from sutlerd.http.openai_ask import listed, plain_content
 
 #: Parameters that are the wire's own, under their names there.
 _SAME = {
@@ -161,7 +161,7 @@ def _from_assistant(blocks: _Blocks, path: str, problems: list[str]) -> _Blocks:
                     },
                 }
             )
-        elif kind not in _SILENT_BLOCKS:
+        elif not (isinstance(kind, str) and kind in _SILENT_BLOCKS):
             problems.append(f"{path}.content[{place}].type: must be text or tool_use")
     told: dict[str, Any] = {"role": "assistant"}
     if texts or not calls:
@@ -211,7 +211,7 @@ def _text_of(content: Any, path: str, problems: list[str]) -> str:
 
 def _tools(body: Mapping[str, Any], found: dict[str, Any], problems: list[str]) -> None:
     functions = []
-    for place, tool in enumerate(body.get("tools") or ()):
+    for place, tool in enumerate(listed(body, "tools", problems)):
         if not isinstance(tool, dict) or tool.get("type", "custom") not in ("custom", None):
             problems.append(f"tools[{place}].type: tools that run at the provider are not served")
             continue
@@ -228,7 +228,7 @@ def _tools(body: Mapping[str, Any], found: dict[str, Any], problems: list[str]) 
     kind = choice.get("type") if isinstance(choice, dict) else None
     if kind == "tool" and isinstance(choice.get("name"), str):
         found["function_call"] = {"name": choice["name"]}
-    elif kind in _CHOICES:
+    elif isinstance(kind, str) and kind in _CHOICES:
         found["function_call"] = _CHOICES[kind]
     else:
         problems.append("tool_choice.type: must be auto, any, tool or none")

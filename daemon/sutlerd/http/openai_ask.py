@@ -176,6 +176,15 @@ def message(raw: Any, path: str, problems: list[str]) -> Any:
     return shaped
 
 
+def listed(body: Mapping[str, Any], name: str, problems: list[str]) -> list[Any]:
+    """Give a list that may be left out."""
+    given = body.get(name)
+    if given is None or isinstance(given, list):
+        return given or []
+    problems.append(f"{name}: must be a list")
+    return []
+
+
 def plain_content(parts: list[Any]) -> Any:
     """Give one part of text as the text that it is: both spellings are one prompt."""
     if len(parts) == 1 and isinstance(parts[0], dict):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sutlerd.domain.errors import InvalidParams
-from sutlerd.http.openai_ask import plain_content, says_nothing
+from sutlerd.http.openai_ask import listed, plain_content, says_nothing
 
 _SAME = {
     "model": "model",
@@ -147,7 +147,7 @@ def _content(parts: list[Any], path: str, problems: list[str]) -> Any:
 
 def _tools(body: Mapping[str, Any], found: dict[str, Any], problems: list[str]) -> None:
     functions = []
-    for place, tool in enumerate(body.get("tools") or ()):
+    for place, tool in enumerate(listed(body, "tools", problems)):
         if not isinstance(tool, dict) or tool.get("type") != "function":
             problems.append(f"tools[{place}].type: only functions of the client are served")
             continue

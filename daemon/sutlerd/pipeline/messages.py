@@ -76,7 +76,7 @@ def _check_content(
 
 
 def _check_part(part: Any, role: str, path: str, problems: list[str]) -> None:
-    if not isinstance(part, dict) or part.get("type") not in _PARTS:
+    if not isinstance(part, dict) or part.get("type") not in tuple(_PARTS):
         problems.append(f"{path}: must be a part of type {' or '.join(_PARTS)}")
         return
     surplus = sorted(part.keys() - {"type", _PARTS[part["type"]]})
