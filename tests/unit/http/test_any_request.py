@@ -14,17 +14,44 @@ from sutlerd.http import anthropic_ask, openai_ask, responses_ask
 from sutlerd.pipeline.messages import check_messages
 
 WORDS = st.sampled_from(
-    (
-        "text image tool_use tool_result message function function_call "
-        "function_call_output user assistant json_schema input_text tool auto "
-    ).split()
+    [
+        "text",
+        "image",
+        "tool_use",
+        "tool_result",
+        "message",
+        "function",
+        "function_call",
+        "function_call_output",
+        "user",
+        "assistant",
+        "json_schema",
+        "input_text",
+        "tool",
+        "auto",
+    ]
 )
 NAMES = st.sampled_from(
-    (
-        "type role content text source name input "
-        "format schema function id tool_use_id call_id output "
-        "arguments image_url url tool_calls "
-    ).split()
+    [
+        "type",
+        "role",
+        "content",
+        "text",
+        "source",
+        "name",
+        "input",
+        "format",
+        "schema",
+        "function",
+        "id",
+        "tool_use_id",
+        "call_id",
+        "output",
+        "arguments",
+        "image_url",
+        "url",
+        "tool_calls",
+    ]
 )
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 5) | WORDS,
@@ -32,12 +59,30 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     max_leaves=12,
 )
 MEMBERS = st.sampled_from(
-    (
-        "messages prompt input instructions system tools tool_choice "
-        "text n stop stop_sequences max_tokens metadata output_config "
-        "thinking stream reasoning response_format stream_options output_format model "
-        "unknown "
-    ).split()
+    [
+        "messages",
+        "prompt",
+        "input",
+        "instructions",
+        "system",
+        "tools",
+        "tool_choice",
+        "text",
+        "n",
+        "stop",
+        "stop_sequences",
+        "max_tokens",
+        "metadata",
+        "output_config",
+        "thinking",
+        "stream",
+        "reasoning",
+        "response_format",
+        "stream_options",
+        "output_format",
+        "model",
+        "unknown",
+    ]
 )
 TRANSLATORS: list[Callable[[Any], Any]] = [
     openai_ask.chat,
