@@ -23,7 +23,7 @@ RECOVERY = ("in_recovery_commit", "after_recovery")
 
 @pytest.mark.fault("S10")
 @pytest.mark.fault("T4")
-@pytest.mark.timeout(0 if LONG else 240)
+@pytest.mark.timeout(0 if LONG else 480)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_kill_loses_or_doubles_money(part: int) -> None:
     seed = random.randrange(2**32)
