@@ -16,7 +16,7 @@ from sutlerd.http.site import Site
 from sutlerd.server.front import Front
 from sutlerd.system.access import Access
 from sutlerd.system.exits import CannotStart
-from sutlerd.system.listening import SocketAccess
+from sutlerd.system.listening import Listener, SocketAccess
 from sutlerd.system.tokens import TokenBook
 
 
@@ -26,13 +26,18 @@ def beside(path: Path) -> Path:
 
 
 class HttpSide:
-    """A context manager: listens while it is entered. ``paths`` tells where, for the log."""
+    """A context manager: listens while it is entered. ``places`` tells where, for the log.
+
+    ``inherited`` is the service manager's socket for it; then none is bound but those that
+    the configuration names.
+    """
 
     def __init__(
         self,
         app: App,
         *,
         main_path: Path,
+        inherited: Listener | None,
         socket_access: SocketAccess,
         access: Callable[[], Access],
         tokens: TokenBook,
@@ -54,17 +59,20 @@ class HttpSide:
         self._doorkeeper = HttpDoorkeeper(app.hub, site, access)
         prometheus = app.config.llm.monitoring.prometheus
 
-        def front(path: Path) -> Front:
+        def front(path: Path | None, passed_on: Listener | None = None) -> Front:
             return Front(
                 path=path,
-                inherited=None,
+                inherited=passed_on,
                 access=socket_access,
                 uid=uid,
                 doorkeeper=self._doorkeeper,
                 log=log,
             )
 
-        self._fronts = [(front(http.socket or beside(main_path)), http.socket is not None)]
+        self._fronts: list[tuple[Front, bool]] = []
+        self._passed_on = front(None, inherited) if inherited is not None else None
+        if self._passed_on is None or http.socket is not None:
+            self._fronts.append((front(http.socket or beside(main_path)), http.socket is not None))
         ports = {"http.listen": http.listen}
         if prometheus.enabled:
             ports["llm.monitoring.prometheus.listen"] = prometheus.listen
@@ -74,10 +82,14 @@ class HttpSide:
 
     @property
     def places(self) -> list[str]:
-        return [each.path for each in self._listening]
+        return [each.path for each in self._listening] if self._http.enabled else []
 
     def __enter__(self) -> HttpSide:
         """Listen. Raises ``CannotStart`` for what somebody asked for by name."""
+        if self._passed_on is not None:
+            # Where HTTP is off, too: nobody shall wait for ever on a socket that is there.
+            self._doorkeeper.is_off = not self._http.enabled
+            self._listening.append(self._stack.enter_context(self._passed_on))
         if not self._http.enabled:
             return self
         for front, was_named in self._fronts:

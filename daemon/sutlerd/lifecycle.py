@@ -31,12 +31,12 @@ from sutlerd.server.front import CHECK_INTERVAL_S, Front
 from sutlerd.server.watch import watch_connections
 from sutlerd.system import garbage
 from sutlerd.system.access import socket_gid
-from sutlerd.system.activation import inherited_listener
+from sutlerd.system.activation import Inherited, inherited_listeners
 from sutlerd.system.clock import SystemClock
 from sutlerd.system.exits import Exit
 from sutlerd.system.folders import Host, Place, cache_folder, socket_path, state_folder
 from sutlerd.system.hardening import Hardened, connection_limit
-from sutlerd.system.listening import Listener, SocketAccess, somaxconn_warning
+from sutlerd.system.listening import SocketAccess, somaxconn_warning
 from sutlerd.system.lock import FileLock, lock_folder
 from sutlerd.system.notify import Notifier, watchdog_interval_s
 from sutlerd.system.socket_path import closed_folder_warning
@@ -53,14 +53,14 @@ _LEAVE_LIMIT_S = 0.5
 class _Places:
     """What this daemon alone uses, locked where it is ours. ``cache`` is None for memory.
 
-    Either ``inherited`` is the socket that the service manager passed on, or ``socket`` is
+    Either ``inherited`` are the sockets that the service manager passed on, or ``socket`` is
     where to listen.
     """
 
     state: Place
     cache: Place | None
     socket: Place | None
-    inherited: Listener | None
+    inherited: Inherited | None
     locks: tuple[FileLock, ...]
 
 
@@ -160,7 +160,7 @@ def _start_watching(
 
 def _claim(stack: AsyncExitStack, config: Config, host: Host) -> _Places:
     """Choose and lock the folders; nobody who is refused here has touched a socket."""
-    inherited = inherited_listener(host.environ, pid=os.getpid())
+    inherited = inherited_listeners(host.environ, pid=os.getpid())
     state = state_folder(config.daemon.state_dir, host)
     cache = _cache_place(config, host)
     locks: list[FileLock] = []
@@ -214,6 +214,7 @@ def _http_side(
     return HttpSide(
         app,
         main_path=beside,
+        inherited=places.inherited.http if places.inherited is not None else None,
         socket_access=_socket_access(app.config),
         access=lambda: doorkeeper.access,
         tokens=tokens,
@@ -230,7 +231,7 @@ def _socket_access(config: Config) -> SocketAccess:
 def _front(doorkeeper: Doorkeeper, config: Config, places: _Places, host: Host, log: Log) -> Front:
     return Front(
         path=places.socket.path if places.socket is not None else None,
-        inherited=places.inherited,
+        inherited=places.inherited.main if places.inherited is not None else None,
         access=_socket_access(config),
         uid=host.uid,
         doorkeeper=doorkeeper,

@@ -27,13 +27,14 @@ NOBODY = Caller(uid=-1, gid=-1, pid=0)
 class HttpDoorkeeper:
     """``admit``, ``admit_tcp`` and ``refuse`` take a socket just accepted, and own it.
 
-    ``access`` gives the policy that holds now.
+    ``access`` gives the policy that holds now. ``is_off``: everybody is told that HTTP is off.
     """
 
     def __init__(self, house: House, site: Site, access: Callable[[], Access]) -> None:
         self._house = house
         self._site = site
         self._access = access
+        self.is_off = False
 
     def admit(self, sock: socket.socket) -> None:
         """Serve a client of the Unix socket, or tell it why not."""
@@ -43,7 +44,9 @@ class HttpDoorkeeper:
             sock.close()
             return
         caller = self._access().caller(peer)
-        if caller is None:
+        if self.is_off:
+            self._turn_away(sock, AccessDenied("HTTP is switched off here: http.enabled is false"))
+        elif caller is None:
             self._house.log.event(
                 "warning", "refused", uid=peer.uid, pid=peer.pid, why="not listed"
             )

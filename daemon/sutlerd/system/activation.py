@@ -1,7 +1,8 @@
-"""A listening socket handed over by systemd, checked before it is believed.
+"""Listening sockets handed over by systemd, checked before they are believed.
 
 The protocol is that of sd_listen_fds(3): descriptors from 3 on, their number in LISTEN_FDS,
-meant for the process whose pid is in LISTEN_PID, named in LISTEN_FDNAMES.
+meant for the process whose pid is in LISTEN_PID, named in LISTEN_FDNAMES. All sockets of one
+unit have the same name, so that the one for HTTP is told by its file's name as well.
 """
 
 from __future__ import annotations
@@ -9,28 +10,41 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import PurePath
 
+from sutlerd.domain.record import record
 from sutlerd.system.exits import CannotStart, Exit
 from sutlerd.system.listening import Listener
 
 _FIRST_DESCRIPTOR = 3
+_MOST = 2
+_HTTP_NAME = "http"
+_HTTP_ENDING = "-http"
+
+
+@record
+class Inherited:
+    """The sockets of the service manager. ``http`` is None where its unit has but the one."""
+
+    main: Listener
+    http: Listener | None = None
 
 
 class WrongSocket(CannotStart):
-    """What was handed over is not one listening Unix stream socket."""
+    """What was handed over is not a listening Unix stream socket, or two that can be told apart."""
 
     def __init__(self, message: str) -> None:
         super().__init__(
             Exit.CONFIGURATION,
-            f"socket activation: {message}; sutlerd.socket needs exactly one ListenStream= "
-            "with a path, and Accept=no",
+            f"socket activation: {message}; sutlerd.socket needs one ListenStream= with a path, "
+            "at most a second one for HTTP, whose path ends in -http.sock, and Accept=no",
         )
 
 
-def inherited_listener(
+def inherited_listeners(
     environ: Mapping[str, str], *, pid: int, first_descriptor: int = _FIRST_DESCRIPTOR
-) -> Listener | None:
-    """Take over systemd's socket; None when nothing is meant for this process.
+) -> Inherited | None:
+    """Take over systemd's sockets; None when nothing is meant for this process.
 
     Raises WrongSocket when something is, but is not what can be served.
     """
@@ -39,13 +53,37 @@ def inherited_listener(
     told = environ.get("LISTEN_FDS", "")
     if not (told.isascii() and told.isdigit()):
         raise WrongSocket(f"LISTEN_FDS is {told!r}, not a number")
-    if int(told) == 0:
+    count = int(told)
+    if count == 0:
         return None
-    if int(told) > 1:
-        names = environ.get("LISTEN_FDNAMES") or "no names"
-        raise WrongSocket(f"{told} descriptors were handed over ({names}), not one")
-    name = environ.get("LISTEN_FDNAMES") or "unnamed"
-    return _checked(first_descriptor, f"descriptor {first_descriptor} ({name})")
+    given = environ.get("LISTEN_FDNAMES") or ""
+    if count > _MOST:
+        raise WrongSocket(f"{count} descriptors were handed over ({given or 'no names'})")
+    names = [*given.split(":"), *[""] * count][:count]
+    listeners: list[Listener] = []
+    try:
+        for descriptor, name in enumerate(names, first_descriptor):
+            called = f"descriptor {descriptor} ({name or 'unnamed'})"
+            listeners.append(_checked(descriptor, called))
+        return _told_apart(listeners, names)
+    except WrongSocket:
+        for listener in listeners:
+            listener.socket.detach()  # as a wrong one, they are left open
+        raise
+
+
+def _told_apart(listeners: list[Listener], names: list[str]) -> Inherited:
+    if len(listeners) == 1:
+        return Inherited(main=listeners[0])
+    main: list[Listener] = []
+    http: list[Listener] = []
+    for listener, name in zip(listeners, names, strict=True):
+        of_http = name == _HTTP_NAME or PurePath(listener.path).stem.endswith(_HTTP_ENDING)
+        (http if of_http else main).append(listener)
+    if not main or not http:
+        paths = " and ".join(listener.path for listener in listeners)
+        raise WrongSocket(f"which of {paths} is for HTTP cannot be told")
+    return Inherited(main=main[0], http=http[0])
 
 
 def _checked(descriptor: int, called: str) -> Listener:

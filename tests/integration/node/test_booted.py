@@ -21,6 +21,16 @@ from tests.integration.node.reloads import until
 from tests.support.booted_node import PYTHON, STRANGER, Node, needs_a_node
 
 KEY = "sk-handed-over-by-systemd-0123"
+HTTP_SOCKET = "/run/sutler/sutler-http.sock"
+#: What any program does that knows nothing of sutler. Arguments: socket, path, body.
+POST = """
+import http.client, socket, sys
+connection = http.client.HTTPConnection("localhost")
+connection.sock = socket.socket(socket.AF_UNIX)
+connection.sock.connect(sys.argv[1])
+connection.request("POST", sys.argv[2], sys.argv[3], {"content-type": "application/json"})
+print(connection.getresponse().read().decode())
+"""
 LONG = bool(os.environ.get("SUTLER_LONG"))
 CLIENTS, RESTARTS, KILLS = (128, 20, 10) if LONG else (32, 4, 2)
 
@@ -68,15 +78,27 @@ def test_the_first_call_starts_the_daemon_which_has_its_key_and_its_folders(
     assert node.run("stat", "-c", "%U %a", "/var/lib/sutler", "/var/cache/sutler") == (
         "sutler 700\nsutler 700\n"
     )
-    assert node.run("stat", "-c", "%U %G %a", "/run/sutler/sutler.sock") == (
-        "root sutler-users 660\n"
-    )
-    assert "folder /run" not in node.journal(), "the HTTP socket has a folder of the daemon's own"
-    assert node.path("/run/sutlerd/sutler-http.sock").is_socket()
+    sockets = ("/run/sutler/sutler.sock", HTTP_SOCKET)
+    assert node.run("stat", "-c", "%U %G %a", *sockets) == "root sutler-users 660\n" * 2
+    assert "folder /run" not in node.journal()
     status = node.run("cat", f"/proc/{pid}/status")
     assert "CapEff:\t0000000000000000" in status
     assert "NoNewPrivs:\t1" in status
     assert "Seccomp:\t2" in status
+
+
+def test_over_http_a_user_is_who_the_kernel_says_and_a_stranger_stays_outside(
+    node: Node, provider: ScriptedProvider
+) -> None:
+    node.run("systemctl", "stop", "sutlerd.service")
+    asked = {"messages": [{"role": "user", "content": "over http"}], "model": "test-model"}
+    post = [PYTHON, "-c", POST, HTTP_SOCKET, "/v1/chat/completions", json.dumps(asked)]
+    done = node.try_(*post, user="alice")
+    assert "to: over http" in done.stdout, done.stdout + done.stderr + node.journal()
+    alice = int(node.run("id", "-u", "alice"))
+    (row,) = json.loads(node.sutler("usage", "--by=uid", "--json").stdout)["rows"]
+    assert row["uid"] == alice
+    assert "PermissionError" in node.try_(*post, user=STRANGER).stderr
 
 
 @pytest.mark.fault("X18")

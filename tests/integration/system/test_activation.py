@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sutlerd.system.activation import WrongSocket, inherited_listener
+from sutlerd.system.activation import Inherited, WrongSocket, inherited_listeners
 from sutlerd.system.exits import Exit
 from sutlerd.system.listening import Listener
 
@@ -26,8 +27,14 @@ def passed() -> Iterator[list[socket.socket]]:
 
 
 def _take(descriptor: int, **environ: str) -> Listener | None:
+    found = _take_all(descriptor, **environ)
+    assert found is None or found.http is None
+    return found.main if found is not None else None
+
+
+def _take_all(descriptor: int, **environ: str) -> Inherited | None:
     told = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", **environ}
-    return inherited_listener(told, pid=os.getpid(), first_descriptor=descriptor)
+    return inherited_listeners(told, pid=os.getpid(), first_descriptor=descriptor)
 
 
 def _listening(path: str | bytes) -> socket.socket:
@@ -70,7 +77,7 @@ def test_an_abstract_socket_has_a_readable_name(tmp_path: Path) -> None:
 )
 def test_what_is_not_meant_for_us_is_left_alone(environ: dict[str, str]) -> None:
     assert _take(0, **environ) is None
-    assert inherited_listener({}, pid=os.getpid()) is None
+    assert inherited_listeners({}, pid=os.getpid()) is None
 
 
 @pytest.mark.fault("O5")
@@ -79,7 +86,7 @@ def test_what_is_not_meant_for_us_is_left_alone(environ: dict[str, str]) -> None
     [
         ({"LISTEN_FDS": "many"}, "LISTEN_FDS is 'many', not a number"),
         ({"LISTEN_FDS": ""}, "LISTEN_FDS is '', not a number"),
-        ({"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"}, r"2 descriptors .*\(a:b\), not one"),
+        ({"LISTEN_FDS": "3", "LISTEN_FDNAMES": "a:b:c"}, r"3 descriptors .*\(a:b:c\)"),
     ],
 )
 def test_a_wrong_count_is_refused(environ: dict[str, str], message: str) -> None:
@@ -113,6 +120,51 @@ def test_a_wrong_descriptor_is_refused_and_stays_open(
         _take(_free_descriptor())
 
 
+def _pair(*paths: Path) -> int:
+    """Listen at two paths, on descriptors that follow each other; give the first."""
+    first = fcntl.fcntl(0, fcntl.F_DUPFD, 700)  # far from whatever else is opened meanwhile
+    os.close(first)
+    for number, path in enumerate(paths):
+        sock = _listening(str(path))
+        os.dup2(sock.fileno(), first + number)
+        sock.close()
+    return first
+
+
+@pytest.mark.parametrize(
+    ("names", "files", "http"),
+    [
+        ("sutler:sutler", ("s.sock", "s-http.sock"), "s-http.sock"),
+        ("sutler:sutler", ("s-http.sock", "s.sock"), "s-http.sock"),
+        ("", ("s-http.sock", "s.sock"), "s-http.sock"),
+        ("http:sutler", ("web.sock", "s.sock"), "web.sock"),
+    ],
+)
+def test_of_two_sockets_the_one_for_http_is_told_by_its_name(
+    tmp_path: Path, names: str, files: tuple[str, str], http: str
+) -> None:
+    first = _pair(*(tmp_path / name for name in files))
+    found = _take_all(first, LISTEN_FDS="2", LISTEN_FDNAMES=names)
+    assert found is not None
+    assert found.http is not None
+    assert found.http.path == str(tmp_path / http)
+    assert {found.main.path, found.http.path} == {str(tmp_path / name) for name in files}
+    found.main.close()
+    found.http.close()
+    assert all((tmp_path / name).is_socket() for name in files)
+
+
+@pytest.mark.fault("O5")
+def test_two_sockets_that_cannot_be_told_apart_are_refused_and_stay_open(tmp_path: Path) -> None:
+    for number, files in enumerate((("a.sock", "b.sock"), ("a-http.sock", "b-http.sock"))):
+        (folder := tmp_path / str(number)).mkdir()
+        first = _pair(*(folder / name for name in files))
+        with pytest.raises(WrongSocket, match=r"which of .* is for HTTP cannot be told"):
+            _take_all(first, LISTEN_FDS="2", LISTEN_FDNAMES="sutler:sutler")
+        for descriptor in (first, first + 1):
+            os.close(descriptor)
+
+
 def _free_descriptor() -> int:
     descriptor = os.dup(0)
     os.close(descriptor)
@@ -121,8 +173,8 @@ def _free_descriptor() -> int:
 
 SERVE_ONE = """
 import os, select
-from sutlerd.system.activation import inherited_listener
-listener = inherited_listener(os.environ, pid=os.getpid())
+from sutlerd.system.activation import inherited_listeners
+listener = inherited_listeners(os.environ, pid=os.getpid()).main
 select.select([listener.socket], [], [])
 connection, _ = listener.socket.accept()
 connection.sendall(b"served by %d" % os.getpid())

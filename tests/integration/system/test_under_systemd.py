@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,26 +53,54 @@ def test_a_cleaner_of_temporary_folders_leaves_an_idle_daemons_alone(tmp_path: P
     lock.release()
 
 
-SERVE_ONE = """
-import os, select
-from sutlerd.system.activation import inherited_listener
-listener = inherited_listener(os.environ, pid=os.getpid())
-select.select([listener.socket], [], [])
-connection, _ = listener.socket.accept()
-connection.sendall(listener.path.encode())
+SERVE_BOTH = """
+import os
+from sutlerd.system.activation import inherited_listeners
+found = inherited_listeners(os.environ, pid=os.getpid())
+for said, listener in ((b"main", found.main), (b"http", found.http)):
+    listener.socket.setblocking(True)
+    connection, _ = listener.socket.accept()
+    connection.sendall(said)
 """
 
 
-def test_a_socket_of_systemds_own_making_is_served(tmp_path: Path) -> None:
+def test_sockets_of_systemds_own_making_are_served(tmp_path: Path) -> None:
     activate = _tool("systemd-socket-activate")
-    path = tmp_path / "s"
-    command = [activate, f"--listen={path}", "--setenv=PYTHONPATH"]
-    command += [sys.executable, "-c", SERVE_ONE]
+    command = [activate, "--setenv=PYTHONPATH"]
+    command += [f"--listen={tmp_path}/{name}.sock" for name in ("s-http", "s")]
+    command += [sys.executable, "-c", SERVE_BOTH]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "Listening on" in process.stderr.readline()
+        assert "Listening on" in process.stderr.readline()
+        for name, said in (("s", b"main"), ("s-http", b"http")):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(20)
+                client.connect(str(tmp_path / f"{name}.sock"))
+                assert client.recv(1000) == said
+        process.communicate()
+
+
+def test_where_http_is_off_its_socket_says_so_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    activate = _tool("systemd-socket-activate")
+    (tmp_path / "sutler.yaml").write_text("http: {enabled: false}\n")
+    command = [activate, "--setenv=PYTHONPATH"]
+    command += [f"--listen={tmp_path}/{name}.sock" for name in ("s", "s-http")]
+    command += [sys.executable, "-m", "sutlerd", f"--config={tmp_path}/sutler.yaml"]
+    command += [f"--state-dir={tmp_path}/state", f"--cache-dir={tmp_path}/cache"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(20)
-            client.connect(str(path))
-            assert client.recv(1000) == os.fsencode(path)
-        process.communicate()
+            _connect(client, tmp_path / "s-http.sock")
+            told = b"".join(iter(lambda: client.recv(4096), b""))
+        assert told.startswith(b"HTTP/1.1 403 ")
+        assert b"HTTP is switched off here: http.enabled is false" in told
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def _connect(client: socket.socket, path: Path) -> None:
+    end_s = time.monotonic() + 20
+    while client.connect_ex(str(path)) != 0:
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
