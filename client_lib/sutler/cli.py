@@ -16,6 +16,7 @@ from sutler import (
     cli_embed,
     cli_map,
     cli_operate,
+    cli_page,
     cli_prompts,
     cli_providers,
     cli_proxy,
@@ -61,6 +62,7 @@ COMMANDS = (
     cli_show.PING,
     cli_proxy.PROXY,
     cli_proxy.TOKEN,
+    cli_page.PAGE,
     cli_raw.RAW,
 )
 

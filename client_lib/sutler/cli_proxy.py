@@ -55,18 +55,19 @@ def _proxy_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_proxy(args: argparse.Namespace, term: Terminal) -> int:
     from sutler.dial import locate
-    from sutler.relay import Relay
+    from sutler.relay import CommandDoor, Relay
 
     argv: List[str] = args.argv[1:] if args.argv[:1] == ["--"] else args.argv
     if not argv:
         raise UsageProblem("name a command to run: sutler proxy -- COMMAND (--help tells more)")
     path = args.http_socket or beside(locate(args.socket, os.environ, os.geteuid()))
-    _check(path)
-    with Relay(path) as relay:
-        return _run(argv, _environment(relay.variables()))
+    check(path)
+    door = CommandDoor()
+    with Relay(path, door) as relay:
+        return _run(argv, _environment(door.variables(relay.port)))
 
 
-def _check(path: str) -> None:
+def check(path: str) -> None:
     """Say at once that nobody is there, not in the words of some tool's library."""
     from sutler.dial import connect
 

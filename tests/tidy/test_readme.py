@@ -94,6 +94,7 @@ def test_every_option_named_is_one_that_a_command_takes() -> None:
         ["sutler", "budget"],
         ["sutler", "map"],
         ["sutler", "run"],
+        ["sutler", "page"],
     ):
         said = subprocess.run(
             [Path(sys.executable).parent / command[0], *command[1:], "--help"],
