@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sutlerd import __version__
 from sutlerd.admission.level_file import LevelFile
 from sutlerd.cache.contract import SecondTier, Store
 from sutlerd.config.schema import Config
 from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.domain.record import record
 from sutlerd.generation import Generation, Generations
 from sutlerd.ledger.price_list import read_published
 from sutlerd.ledger.prices import PriceTable, Seller
@@ -48,7 +49,7 @@ from sutlerd.system.tasks import Tasks
 from sutlerd.treasury import Treasury
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Lasting:
     """What outlives a reload: whatever counts, keeps or knows of calls under way."""
 
@@ -74,7 +75,7 @@ class Lasting:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Ground:
     """What the rooms above the providers stand on, made anew by every reload."""
 

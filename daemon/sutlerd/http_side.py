@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from sutlerd.app import App
 from sutlerd.config.types import host_and_port
 from sutlerd.domain.ports import EventLog
+from sutlerd.http.door import Door
 from sutlerd.http.doorkeeper import HttpDoorkeeper
-from sutlerd.http.groups import all_doors
 from sutlerd.http.ports import LoopbackPort
 from sutlerd.http.site import Site
 from sutlerd.server.front import Front
@@ -23,6 +23,13 @@ from sutlerd.system.tokens import TokenBook
 def beside(path: Path) -> Path:
     """Give where the HTTP socket is if nobody says it: ``sutler-http.sock``, by ``sutler.sock``."""
     return path.with_name(f"{path.stem}-http{path.suffix}")
+
+
+def _doors(app: App) -> Sequence[Door]:
+    """Make all routes; whoever never has a client need not wait for them at the start."""
+    from sutlerd.http.groups import all_doors
+
+    return all_doors(app.hub)
 
 
 class HttpSide:
@@ -52,7 +59,7 @@ class HttpSide:
         self._listening: list[Front | LoopbackPort] = []
         site = Site(
             app.hub,
-            doors=all_doors(app.hub),
+            doors=lambda: _doors(app),
             tokens=tokens,
             max_body_bytes=http.max_body_bytes,
         )

@@ -12,7 +12,6 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from sutlerd.app import App, build
 from sutlerd.config.loader import Loaded
 from sutlerd.config.schema import Config
 from sutlerd.domain.errors import ShuttingDown
+from sutlerd.domain.record import record
 from sutlerd.http_side import HttpSide
 from sutlerd.monitoring import keep_history, keep_textfile
 from sutlerd.pipeline.tape import Taped
@@ -49,7 +49,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LEAVE_LIMIT_S = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _Places:
     """What this daemon alone uses, locked where it is ours. ``cache`` is None for memory.
 

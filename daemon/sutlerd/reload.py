@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sutlerd.app import App
@@ -17,6 +16,7 @@ from sutlerd.config.problems import ConfigError
 from sutlerd.config.schema import Config
 from sutlerd.domain.errors import ShuttingDown
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import record
 from sutlerd.server.doorkeeper import Doorkeeper
 from sutlerd.server.services import Control
 from sutlerd.system.access import Access, access_from
@@ -25,7 +25,7 @@ from sutlerd.system.notify import Notifier
 from sutlerd.telemetry.logs import Log
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Outcome:
     """How a reload ended. ``problems`` say why nothing was changed; without any it was."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Final
 
 from sutlerd.config.schema_llm import LlmConfig
 from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.domain.record import record
 from sutlerd.ledger.account_store import AccountStore
 from sutlerd.ledger.accounts import Accounts
 from sutlerd.ledger.alarm import Alarm, AlarmSettings
@@ -26,7 +26,7 @@ from sutlerd.pipeline.bookkeeping import Bookkeeping
 _TENDED_EVERY_S: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Treasury:
     """What outlives a reload; ``adopt`` makes it go by another configuration."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from sutlerd.domain.record import record
 
 Level = Literal["ok", "warning", "error"]
 _MARKS: dict[Level, str] = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Finding:
     """``what`` names the part that was looked at; ``mend`` is what to do, empty for ok."""
 
@@ -24,7 +25,7 @@ class Finding:
         return f"{line}\n        mend: {self.mend}" if self.mend else line
 
     def to_wire(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def ok(what: str, said: str) -> Finding:

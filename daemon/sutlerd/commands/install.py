@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from sutlerd.domain.record import record
 from sutlerd.system.exits import CannotStart, Exit
 
 _PLACEHOLDER = "@SUTLERD@"
@@ -21,7 +21,7 @@ _PLACEHOLDER = "@SUTLERD@"
 _HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _File:
     """One file of the package and where it goes. ``keeps``: it is its owner's once it is there."""
 

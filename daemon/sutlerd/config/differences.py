@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path as FilePath
@@ -18,6 +17,7 @@ from pydantic import BaseModel
 from sutlerd.config.problems import Path, dotted
 from sutlerd.config.schema import Config
 from sutlerd.config.secret import MASK, Secret
+from sutlerd.domain.record import record
 
 #: Settings that a daemon keeps from its start to its end, with the reason. A group stands for
 #: all that is in it.
@@ -44,7 +44,7 @@ _MAX_SHOWN = 200
 _ABSENT: Final = object()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Change:
     """One setting by its dotted path. ``before`` and ``after`` are JSON texts, ``None`` where
     the setting is not there; ``waits`` tells why it has to wait for a restart."""
@@ -61,7 +61,7 @@ class Change:
         return f"{self.path}: {before} -> {after}{waits}"
 
     def to_wire(self) -> dict[str, str | None]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def differences(before: Config, after: Config) -> tuple[Change, ...]:

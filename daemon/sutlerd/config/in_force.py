@@ -9,12 +9,13 @@ Settings with no entry are in force.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from sutlerd.domain.record import record
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record
 class Standing:
     """``without`` says what it means for the operator as long as it is not in force."""
 

@@ -10,7 +10,7 @@ import datetime
 import importlib.util
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path as FilePath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -37,12 +37,13 @@ from sutlerd.config.source import (
 from sutlerd.config.substitute import ReadSecret, Sources, SubstitutionFault
 from sutlerd.config.yaml_tree import MAX_FILE_BYTES, Scalar, parse
 from sutlerd.config.yaml_tree import Mapping as MappingNode
+from sutlerd.domain.record import record
 
 NO_FILE = "no configuration"
 COMMAND_LINE = "command line"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Loaded:
     """A configuration that can be used, and what is to be said about it.
 

@@ -18,6 +18,7 @@ from sutlerd.config.secret import Secret
 from sutlerd.config.shape import Holds, Shape
 from sutlerd.config.substitute import Sources, Substituted, SubstitutionFault
 from sutlerd.config.yaml_tree import Mapping, Node, Scalar, Sequence
+from sutlerd.domain.record import record
 
 MAX_VALUES: Final = 20_000
 
@@ -28,7 +29,7 @@ _NOTHINGS: Final = frozenset({"", "~", "null"})
 _MAX_DIGITS: Final = 18
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Unset:
     """A setting left out because ``origin``, a variable or a credential, holds nothing."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -13,16 +12,17 @@ from sutlerd.config.materialise import Unset
 from sutlerd.config.problems import Path
 from sutlerd.config.retired import retirement
 from sutlerd.config.schema import Config
+from sutlerd.domain.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Notice:
     path: Path
     message: str
     loud: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Extra:
     """A part that is installed separately; ``module`` is what shows whether it is."""
 

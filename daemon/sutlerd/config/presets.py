@@ -6,12 +6,13 @@ A new kind is a new entry here. What an operator writes always wins over a prese
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from sutlerd.domain.record import record
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record
 class Preset:
     """Defaults of one kind.
 

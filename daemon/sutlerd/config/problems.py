@@ -7,7 +7,8 @@ quotes a value: the value next to a typo may be somebody's key.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from sutlerd.domain.record import record
 
 #: A place in the tree of settings: keys of mappings and indexes of lists, from the root.
 Path = tuple[str | int, ...]
@@ -15,7 +16,7 @@ Path = tuple[str | int, ...]
 MAX_SHOWN_CHARS = 80
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Problem:
     """One fault or one warning. ``line`` counts from 1 and is ``None`` outside of a file.
 

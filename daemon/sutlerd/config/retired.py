@@ -8,13 +8,14 @@ servers may go on serving the same weights under the same name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
 from typing import Final
 
+from sutlerd.domain.record import record
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record
 class Retirement:
     """``last_day``: from this day on requests fail. ``successor`` serves today."""
 

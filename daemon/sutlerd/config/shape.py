@@ -9,7 +9,6 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -21,6 +20,7 @@ from pydantic import BaseModel
 
 from sutlerd.config.problems import Path
 from sutlerd.config.secret import Secret
+from sutlerd.domain.record import record
 
 
 class Holds(Enum):
@@ -36,7 +36,7 @@ class Holds(Enum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Shape:
     """``model`` is set for groups, ``item`` (an annotation) for maps and lists, ``words``
     for a text that is one of a few."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from sutlerd.domain.record import record
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record
 class FileRead:
     """The first bytes of a file and what its inode says of who may touch it."""
 

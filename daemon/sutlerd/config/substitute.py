@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from sutlerd.domain.record import record
 
 MAX_SECRET_BYTES: Final = 64 * 1024
 
@@ -22,7 +23,7 @@ _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$
 ReadSecret = Callable[[str, int], bytes]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Substituted:
     """A value after substitution. ``text`` is ``None`` if a variable of it is unset.
 

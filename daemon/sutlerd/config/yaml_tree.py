@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import yaml
 
 from sutlerd.config.problems import Path, shown
+from sutlerd.domain.record import record
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 24
@@ -28,7 +29,7 @@ _MERGE = "<<"
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Scalar:
     """``plain`` means written without quotes, so that it may stand for a number or a truth."""
 
@@ -37,13 +38,13 @@ class Scalar:
     plain: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Sequence:
     line: int
     items: list[Node] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Mapping:
     """``entries``: key, the key's line, value; in the file's order, each key once."""
 

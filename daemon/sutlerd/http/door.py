@@ -13,6 +13,7 @@ import orjson
 
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CallError
+from sutlerd.domain.record import record
 from sutlerd.http.client import Client
 
 
@@ -75,7 +76,7 @@ TellError = Callable[[CallError, str | None], Page]
 TellRefusal = Callable[[Refusal], Page]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Manners:
     """How one API spells what went wrong."""
 
@@ -83,7 +84,7 @@ class Manners:
     refusal: TellRefusal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Door:
     """``path`` ends in ``/`` where more may follow it. ``is_open`` needs no token.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from sutlerd.domain.caller import Caller
@@ -40,24 +40,31 @@ class Tokens(Protocol):
 
 
 class Site:
-    """The routes and the way to them. ``doors`` are all routes of all groups."""
+    """The routes and the way to them. ``doors`` makes all routes of all groups, in a thread,
+    when the first client comes."""
 
     def __init__(
-        self, house: House, *, doors: Sequence[Door], tokens: Tokens, max_body_bytes: int
+        self,
+        house: House,
+        *,
+        doors: Callable[[], Sequence[Door]],
+        tokens: Tokens,
+        max_body_bytes: int,
     ) -> None:
         self._house = house
         self._tokens = tokens
         self._max_body_bytes = max_body_bytes
+        self._make_doors = doors
         self._doors: dict[str, dict[str, Door]] = {}
-        for door in doors:
-            self._doors.setdefault(door.path, {})[door.method] = door
         self._clients: dict[Any, Client] = {}
         self._server: Any = None
 
     async def load(self) -> None:
         """Import the HTTP library, off the loop's way."""
         if self._server is None:
-            web = await asyncio.to_thread(_load)
+            web, doors = await asyncio.to_thread(lambda: (_load(), self._make_doors()))
+            for door in doors:
+                self._doors.setdefault(door.path, {})[door.method] = door
             self._server = web.Server(
                 self._handle,
                 handler_cancellation=True,

@@ -19,6 +19,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
+from sutlerd.domain.record import record
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Account:
@@ -29,7 +31,7 @@ class Account:
     span: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Touched:
     """An account that a call touches, and the limit that holds for it now."""
 
@@ -54,7 +56,7 @@ TRANSITIONS: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Hold:
     """Money held for one attempt. ``state`` is ``RESERVED`` or ``UNKNOWN``: what has ended for
     good is no longer kept here."""
@@ -65,7 +67,7 @@ class Hold:
     state: State
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Balance:
     """``settled_nanousd`` includes what is unknown, at its full amount."""
 
@@ -73,12 +75,12 @@ class Balance:
     pending_nanousd: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Granted:
     hold: Hold
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Short:
     """A budget that does not admit a call. ``may_help`` says that it would if all that is held
     there were settled at nothing, so that waiting can help."""

@@ -6,10 +6,11 @@ is set back over midnight a date would come twice, and the day must turn exactly
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import Enum
 from typing import Final
+
+from sutlerd.domain.record import record
 
 #: A wall clock may stray so far from the time since boot before it counts as set.
 TOLERANCE_S: Final = 30.0
@@ -23,7 +24,7 @@ class Period(Enum):
     TOTAL = "total"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Span:
     """One day, month or all time: half open. ``ends_unix_s`` is when a budget starts anew,
     ``None`` for never."""

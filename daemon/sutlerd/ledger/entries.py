@@ -8,11 +8,12 @@ if it is not there: whatever is written twice, is booked once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from sutlerd.domain.record import record
 from sutlerd.ledger.book import Account
 from sutlerd.ledger.place import BALANCES, META, OPEN, RECORDS, UNKNOWN
 from sutlerd.ledger.records import (
@@ -38,7 +39,7 @@ _CLOCK_KEY: Final = b"clock"
 _DEARER_KEY: Final = b"dearer"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Kept:
     """All that a start reads: balances, what is open, what is unknown, and small notes."""
 

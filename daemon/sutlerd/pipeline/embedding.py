@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from sutlerd.domain.call import CacheMode, EmbedRequest, Labels, Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CacheMiss, CallError, InternalError, Timeout
 from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded
 from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.attempt import Attempts
@@ -339,7 +339,7 @@ class Embeddings:
                 del self._under_way[key]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _Order:
     """Who buys: the caller that opened a batch, and who pays for what."""
 

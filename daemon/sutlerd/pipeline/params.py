@@ -51,7 +51,7 @@ LabelName = Annotated[StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,6
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", defer_build=True, allow_inf_nan=False)
 
 
 class FunctionSpec(_Shape):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
 import orjson
 
+from sutlerd.domain.record import record
 from sutlerd.pipeline.json_text import is_too_deep, json_values
 from sutlerd.pipeline.schema_rules import SchemaRules, TooSlow, step_of
 
@@ -28,7 +28,7 @@ _PATH_CHARS = 200
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Judgement:
     """``value`` is the answer if ``errors`` is empty. Each error is ``$.path: what is wrong``,
     in words that may quote the answer. ``final``: asking again would not help."""

@@ -9,12 +9,13 @@ callers. A stream that somebody has heard is not asked for again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sutlerd.domain.call import ChatRequest
 from sutlerd.domain.errors import CallError, InvalidOutput, ShuttingDown
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import record
 from sutlerd.domain.reply import Reply
 from sutlerd.domain.usage import Usage
 from sutlerd.pipeline.attempt import Attempts
@@ -34,7 +35,7 @@ _NOT_JUDGED = "tool_calls"
 _NOT_REPAIRED = "content_filter"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Earned:
     """A reply that fits, and what it cost with all that missed before it."""
 

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Self
 
+from sutlerd.domain.record import record
+
 _NUMBER: Final = r"(?:0|[1-9][0-9]{0,8})"
 _VERSION: Final = re.compile(rf"(?P<numbers>{_NUMBER}(?:\.{_NUMBER}){{0,3}})(?P<dev>-dev)?")
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -43,7 +45,7 @@ class Version:
         return ".".join(map(str, self.numbers)) + ("" if self.is_release else "-dev")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Reference:
     """``name``, ``name@1`` (the newest 1.x), ``name@1.2`` (the newest 1.2.x), ``name@2-dev``.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
+
+from sutlerd.domain.record import record
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Address:
     """``path`` has no slash at its end; ``local`` says that the host is this machine."""
 
@@ -47,7 +48,7 @@ class Address:
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Proxy:
     """An HTTP proxy. ``authorization`` is the value of its header; never shown."""
 

@@ -11,10 +11,11 @@ Limits against hostile replies that dialects keep are here too, so that all keep
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Protocol
 
 from sutlerd.domain.call import ChatRequest, EmbedRequest
+from sutlerd.domain.record import record
 from sutlerd.domain.reply import Delta, Embedded, Reply
 from sutlerd.providers.contract import (
     AttemptFailed,
@@ -35,7 +36,7 @@ MAX_TOOL_FRAGMENTS = 262_144
 MAX_REPLY_CHARS = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ModelTraits:
     """What one model takes, as ``model_table`` tells it. The default takes everything.
 

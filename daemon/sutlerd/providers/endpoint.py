@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import orjson
 
 from sutlerd.domain.call import ChatRequest, EmbedRequest
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import record
 from sutlerd.domain.reply import Delta, Embedded, Reply
 from sutlerd.providers.contract import (
     AttemptFailed,
@@ -42,7 +42,7 @@ _MAX_HEARD = 1024
 _Read = TypeVar("_Read")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EndpointSettings:
     """``timeout_s`` bounds one attempt, ``silence_s`` the wait for each piece of a stream
     after its head. ``address`` and ``transport`` are for ``status`` alone. ``models_path`` is

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from sutlerd.domain.record import record
 from sutlerd.providers.bounded_json import read_json
 
 #: Of a provider's words in a message.
@@ -14,7 +14,7 @@ MAX_WORDS = 500
 MAX_JUDGED_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ErrorWords:
     """What an error body says, in any spelling; empty where it says nothing.
 

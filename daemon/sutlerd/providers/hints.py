@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from sutlerd.domain.record import record
 from sutlerd.providers.contract import LimitView, RateLimitView
 
 #: What a hint that makes no sense, but says "wait", counts as.
@@ -28,7 +28,7 @@ _EPOCH_FROM = 1e9
 _EPOCH_MS_FROM = 1e11
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LimitHeaders:
     """The headers that tell of one kind of ``RateLimitView``."""
 

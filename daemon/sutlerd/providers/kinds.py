@@ -1,25 +1,24 @@
 """What stands behind each kind of provider: its dialect, its package. The one table of kinds.
 
-A new kind is a new entry here, beside its preset in the configuration.
+A new kind is a new entry here, beside its preset in the configuration. A dialect is imported
+when a provider that speaks it is made: the start waits for no other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
 
 from sutlerd.config.schema import ProviderConfig
-from sutlerd.providers import ollama, voyage
+from sutlerd.domain.record import record
 from sutlerd.providers.address import Address, Proxy
-from sutlerd.providers.anthropic_dialect import Anthropic
 from sutlerd.providers.counting import tokenizer_of
 from sutlerd.providers.dialect import Dialect, ModelTraits
 from sutlerd.providers.model_list import PATHS
 from sutlerd.providers.model_table import traits_of
 from sutlerd.providers.openai_chat import OpenAIChat
-from sutlerd.providers.openai_dialect import OpenAI
 from sutlerd.providers.openai_switches import (
     COMPATIBLE,
     DEEPSEEK,
@@ -59,7 +58,7 @@ class SdkLoader(Protocol):
     ) -> Callable[[], Sdk]: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Spoken:
     """How one configured provider speaks. ``package`` is that of ``load_sdk``, which is
     ``None`` where there is none. ``exact_counts``: its server counts tokens itself;
@@ -87,6 +86,8 @@ def _openai_tokens(_model: str) -> int:
 
 
 def _ollama(name: str, settings: ProviderConfig) -> Spoken:
+    from sutlerd.providers import ollama
+
     # Many know the address of its other wire only, or the one that it listens on.
     base_url = settings.base_url.rstrip("/").removesuffix("/v1").removesuffix("/api")
     base_url = base_url.replace("//0.0.0.0", "//127.0.0.1", 1)
@@ -100,6 +101,8 @@ def _ollama(name: str, settings: ProviderConfig) -> Spoken:
 
 
 def _voyage(name: str, settings: ProviderConfig) -> Spoken:
+    from sutlerd.providers import voyage
+
     api_key = settings.api_key.reveal() if settings.api_key is not None else None
     return Spoken(
         dialect=voyage.Voyage(provider=name),
@@ -111,6 +114,8 @@ def _voyage(name: str, settings: ProviderConfig) -> Spoken:
 
 
 def _anthropic(name: str, settings: ProviderConfig) -> Spoken:
+    from sutlerd.providers.anthropic_dialect import Anthropic
+
     # Some write the version into the address, as with OpenAI's wire.
     base_url = settings.base_url.rstrip("/").removesuffix("/v1")
     return Spoken(
@@ -131,6 +136,8 @@ def _openai_wire(switches: OpenAISwitches) -> Callable[[str, ProviderConfig], Sp
     def speak(name: str, _settings: ProviderConfig) -> Spoken:
         dialect: Dialect = OpenAIChat(provider=name, switches=switches)
         if switches is OPENAI:
+            from sutlerd.providers.openai_dialect import OpenAI
+
             dialect = OpenAI(provider=name)
         return Spoken(
             dialect=dialect,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from sutlerd.domain.record import record
 from sutlerd.providers.hints import LimitHeaders
 
 
@@ -30,7 +31,7 @@ MISTRAL_LIMITS = _limits(("requests", "-req-minute"), ("tokens", "-tokens-minute
 TOGETHER_LIMITS = (*_limits(("requests", "")), *_limits(("tokens", ""), stem="x-tokenlimit"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class OpenAISwitches:
     """One server's way of speaking it. The defaults suit most servers that are not OpenAI's.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from sutlerd.domain.record import record
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record
 class Sdk:
     """A loaded package. ``client`` has the SDKs' common low-level ``post`` and ``get``, with
     retries off, over ``sdk_http``'s client. ``status_error`` is what it raises for an answer

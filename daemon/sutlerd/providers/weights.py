@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+
+from sutlerd.domain.record import record
 
 DEFAULT_MODEL = "smollm2"
 #: Of the default weights; another model tells its own when it runs.
@@ -28,7 +29,7 @@ class CannotRun(Exception):
     """The embedded model cannot run here; the message names the remedy."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Weights:
     """A GGUF file and the name its model is known by."""
 

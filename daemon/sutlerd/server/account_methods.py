@@ -30,7 +30,7 @@ Uid = Annotated[StrictInt, Field(ge=0, le=2**32 - 2)]
 class UsageParams(BaseModel):
     """``by`` is one group, several, or ``request`` for single calls as far as they are kept."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     since: Day | None = None
     until: Day | None = None
@@ -42,7 +42,7 @@ class UsageParams(BaseModel):
 class ReportParams(BaseModel):
     """``job`` is the caller's own where it is left out."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     job: JobName | None = None
     since: Day | None = None
@@ -50,13 +50,13 @@ class ReportParams(BaseModel):
 
 
 class BudgetParams(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class AmendParams(BaseModel):
     """What an unknown attempt really cost, and how the operator knows."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     attempt: Annotated[StrictInt, Field(ge=1)]
     cost_nanousd: Annotated[StrictInt, Field(ge=0, le=2**63 - 1)]

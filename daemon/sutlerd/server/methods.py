@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from sutler.wire import PROTOCOL_VERSION
 from sutlerd.domain.errors import AccessDenied, InvalidParams, Overloaded
+from sutlerd.domain.record import record
 from sutlerd.pipeline.params import (
     CountTokensParams,
     EmbedParams,
@@ -43,7 +43,7 @@ REPLY_METHODS = frozenset({"complete", "chat", "json", "function_call", "prompts
 
 
 class NoParams(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class CancelParams(NoParams):
@@ -75,7 +75,7 @@ class CacheParams(NoParams):
     everyone: StrictBool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Method:
     """``costs`` marks methods that a stopping daemon begins no more."""
 

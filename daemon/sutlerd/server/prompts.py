@@ -23,7 +23,7 @@ class Session(Protocol):
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class ListParams(_Shape):

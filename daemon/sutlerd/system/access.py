@@ -5,14 +5,14 @@ from __future__ import annotations
 import grp
 import pwd
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from sutlerd.domain.caller import Caller
+from sutlerd.domain.record import record
 from sutlerd.system.exits import CannotStart, Exit
 from sutlerd.system.peers import Peer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Access:
     """The policy, all in numbers.
 

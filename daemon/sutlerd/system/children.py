@@ -14,9 +14,9 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Self
 
+from sutlerd.domain.record import record
 from sutlerd.system.hardening import clean_environment
 
 #: A child that was told to end and has not is killed after this.
@@ -26,7 +26,7 @@ _TAIL_LINE_CHARS = 400
 _FIRST_LINE_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ChildSpec:
     """How to start a child. ``settings`` is one line without its end, and may hold secrets;
     ``argv`` and ``environment`` are readable by others and must not.

@@ -12,7 +12,8 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from sutlerd.domain.record import record
 
 #: A path that exists -> its file system's magic number, unsigned 32 bits. Raises OSError.
 Statfs = Callable[[str], int]
@@ -52,7 +53,7 @@ LOCAL_MAGICS: dict[int, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class FileSystem:
     """A kind of file system; ``name`` is its magic number in hex where it is unknown."""
 

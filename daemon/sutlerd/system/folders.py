@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from sutler.wire import socket_candidates
+from sutlerd.domain.record import record
 from sutlerd.system.filesystems import Statfs, file_system, kernel_statfs
 from sutlerd.system.open_folder import FolderRefused, UnsafeFolder, UnusableFolder, open_folder
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Host:
     """What the choice depends on: the environment, who we are, and the kernel's statfs."""
 
@@ -26,7 +27,7 @@ class Host:
     statfs: Statfs = kernel_statfs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Place:
     """A chosen path, whose folder is there and safe.
 
@@ -39,7 +40,7 @@ class Place:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _Purpose:
     word: str
     option: str
@@ -48,7 +49,7 @@ class _Purpose:
     below_home: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _Candidate:
     """A default place. ``folders`` are made and checked in order, the last one is meant.
 

@@ -6,7 +6,8 @@ import ctypes
 import os
 import resource
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from sutlerd.domain.record import record
 
 _PR_SET_DUMPABLE = 4
 
@@ -37,7 +38,7 @@ _CHILD_VARIABLES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Hardened:
     """What holds from now on. ``warnings`` are sentences about what could not be done."""
 

@@ -12,9 +12,9 @@ import errno
 import os
 import socket
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
+from sutlerd.domain.record import record
 from sutlerd.system.exits import CannotStart, Exit
 from sutlerd.system.lock import FileLock, lock_file
 from sutlerd.system.open_folder import UnsafeFolder, UnusableFolder, open_folder
@@ -38,7 +38,7 @@ class SocketInUse(CannotStart):
         self.holder_pid = holder_pid
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SocketAccess:
     """Who may open the socket: its mode, and the group it is given to (None: our own)."""
 
@@ -46,7 +46,7 @@ class SocketAccess:
     gid: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Listener:
     """A listening socket, non-blocking.
 

@@ -13,9 +13,9 @@ import select
 import socket
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 
+from sutlerd.domain.record import record
 from sutlerd.system.jobs import job_of_cgroups
 
 # Not in the socket module; asm-generic/socket.h, the same on every machine we run on.
@@ -26,7 +26,7 @@ _SO_PEERPIDFD = 77
 _GETSOCKOPT_MAX_BYTES = 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Peer:
     """The process at the other end. ``pid`` is 0 where it is in a namespace we cannot see."""
 

@@ -14,13 +14,14 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from sutlerd.domain.record import record
 
 BEAT_S = 0.25
 STALL_S = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Stall:
     """One stall, reported once. ``stack`` is the loop's, empty when it was over before."""
 
