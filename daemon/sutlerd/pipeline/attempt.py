@@ -23,7 +23,7 @@ from sutlerd.domain.ports import Clock
 from sutlerd.pipeline.circuits import RouteClosed
 from sutlerd.pipeline.experience import Experience
 from sutlerd.pipeline.failing import error_of, error_of_closed, told
-from sutlerd.pipeline.hedge import Beaten, Race
+from sutlerd.pipeline.hedge import Beaten, Known, Race
 from sutlerd.pipeline.journey import Arrived, Ear, Journey, Leg, T, Trip
 from sutlerd.pipeline.retry import Again, Decision, Effort, NextRoute
 from sutlerd.pipeline.till import Till
@@ -78,10 +78,19 @@ class Attempts:
         self._stopping.set()
         self._turnstile.gate.drain()
 
-    async def travel(self, routes: Sequence[Route], journey: Journey[T]) -> Arrived[T]:
-        """Try the chain. Raises the ``CallError`` that the callers are told."""
-        self._experience.retry_budget.called(self._clock.monotonic_s())
-        trip = Trip(journey=journey, ahead=list(routes), effort=self._effort(len(routes)))
+    async def travel(
+        self, routes: Sequence[Route], journey: Journey[T], *, retries_left: int | None = None
+    ) -> Arrived[T]:
+        """Try the chain. Raises the ``CallError`` that the callers are told, or ``Known``.
+
+        ``retries_left`` is what an earlier journey for the same call has left of its retries;
+        ``None`` for a call's first.
+        """
+        if retries_left is None:
+            retries_left = self._max_retries
+            self._experience.retry_budget.called(self._clock.monotonic_s())
+        effort = self._effort(len(routes), retries_left)
+        trip = Trip(journey=journey, ahead=list(routes), effort=effort)
         leg: Leg | None = journey.leg(trip.ahead.pop(0))
         while leg is not None:
             try:
@@ -110,9 +119,9 @@ class Attempts:
                 leg = None
         raise trip.ends or error_of_closed(trip.closed, trip.told)
 
-    def _effort(self, routes: int) -> Effort:
+    def _effort(self, routes: int, retries: int) -> Effort:
         return Effort(
-            attempts_left=self._max_retries + 1,
+            attempts_left=retries + 1,
             routes_left=routes - 1,
             retry_after_sent=self._retry_after_sent,
         )
@@ -160,7 +169,10 @@ class Attempts:
         return self._experience.latencies.percentile_s(route, percent)
 
     async def _attempt(self, trip: Trip[T], leg: Leg, ear: Ear) -> Arrived[T]:
-        """Make one attempt, and note how it ended."""
+        """Make one attempt, and note how it ended. Raises ``Known`` if none is needed."""
+        payload = await trip.journey.known(leg)
+        if payload is not None:
+            raise Known(payload)
         started_s = self._clock.monotonic_s()
         try:
             passed = await self._admitted(trip.journey, leg, started_s)
@@ -196,6 +208,7 @@ class Attempts:
             queued_s=trip.queued_s,
             bucket=trip.bucket,
             cost_nanousd=cost_nanousd,
+            retries_left=trip.effort.attempts_left,
         )
 
     async def _pause(self, delay_s: float) -> None:
@@ -252,11 +265,12 @@ class Attempts:
         except BaseException:
             self._turnstile.unsent(passed)
             raise
-        journey.is_billed = not passed.reservation.is_free
+        paid = int(not passed.reservation.is_free)
+        journey.billed += paid
         try:
             return await self._asked(journey, leg, passed, now_s, ear)
         finally:
-            journey.is_billed = False
+            journey.billed -= paid
 
     async def _asked(
         self, journey: Journey[T], leg: Leg, passed: Passed, now_s: float, ear: Ear

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from sutlerd.domain.call import ChatRequest, Route
 from sutlerd.domain.ports import Clock
@@ -15,17 +15,28 @@ from sutlerd.pipeline.result import encode_pieces
 from sutlerd.pipeline.till import Bill
 from sutlerd.providers.contract import Provider
 
+#: Gives what is stored of a leg's answer.
+LookUp = Callable[[Leg], Awaitable[bytes | None]]
+
 
 class ChatJourney:
-    """``flight`` hears the pieces of a stream as they come."""
+    """``flight`` hears the pieces of a stream as they come. ``look_up`` finds answers of routes
+    that the chain falls back to: the first one's was looked for before the flight began."""
 
     def __init__(
-        self, flight: Flight, resolved: Resolved, *, providers: Mapping[str, Provider], clock: Clock
+        self,
+        flight: Flight,
+        resolved: Resolved,
+        *,
+        providers: Mapping[str, Provider],
+        clock: Clock,
+        look_up: LookUp | None = None,
     ) -> None:
         self._flight = flight
         self._resolved = resolved
         self._providers = providers
         self._clock = clock
+        self._look_up = look_up
 
     @property
     def asker(self) -> Asker:
@@ -57,12 +68,12 @@ class ChatJourney:
         return not self._flight.followers
 
     @property
-    def is_billed(self) -> bool:
-        return self._flight.is_billed
+    def billed(self) -> int:
+        return self._flight.billed
 
-    @is_billed.setter
-    def is_billed(self, is_billed: bool) -> None:
-        self._flight.is_billed = is_billed
+    @billed.setter
+    def billed(self, attempts: int) -> None:
+        self._flight.billed = attempts
 
     @property
     def streams(self) -> bool:
@@ -78,6 +89,11 @@ class ChatJourney:
         assert isinstance(call.request, ChatRequest)
         provider = self._providers[route.provider]
         return Leg(route=route, built=provider.build_chat(call.request, route.model))
+
+    async def known(self, leg: Leg) -> bytes | None:
+        if self._look_up is None or leg.route == self._resolved.call.routes[0]:
+            return None
+        return await self._look_up(leg)
 
     async def once(
         self, provider: Provider, leg: Leg, *, deadline_s: float, heard: Callable[[], None]

@@ -36,9 +36,9 @@ class Flight:
     """One shared call under way. ``key`` is ``None`` for one that nobody may join.
 
     ``asked`` lists the requests with an id that this flight will answer. ``first_piece_s`` is
-    how long the provider took to begin a stream. ``is_billed`` says that an attempt is under
-    way which costs money: one that everybody has left is then read to its end for a while, so
-    that its true cost is known, and may be joined again.
+    how long the provider took to begin a stream. ``billed`` counts the attempts under way that
+    cost money, two where one is hedged: a flight that everybody has left is then read to its
+    end for a while, so that its true cost is known, and may be joined again.
     """
 
     __slots__ = (
@@ -48,8 +48,8 @@ class Flight:
         "_flights",
         "_followers",
         "asked",
+        "billed",
         "first_piece_s",
-        "is_billed",
         "key",
         "opener",
         "pieces",
@@ -63,7 +63,7 @@ class Flight:
         self._cancel: Callable[[], object] | None = None
         self._done = False
         self._drain_s = 0.0
-        self.is_billed = False
+        self.billed = 0
         self.key = key
         self.opener: Follower | None = None
         self.pieces: list[bytes] = []
@@ -109,7 +109,7 @@ class Flight:
         self._followers.pop(follower, None)
         if self._followers or self._done:
             return
-        if self.is_billed and self._drain_s:
+        if self.billed and self._drain_s:
             asyncio.get_running_loop().call_later(self._drain_s, self._abandon)
         else:
             self._abandon()

@@ -33,7 +33,7 @@ class Batch:
         self.extra = extra
         self.ttl_s = 0.0
         self.waiters = 0
-        self.is_billed = False
+        self.billed = 0
         self.patience_until_s = 0.0
         self.vectors: dict[bytes, Vector] = {}
         self.embedded: Embedded | None = None
@@ -63,12 +63,12 @@ class BatchJourney:
         return not self.batch.waiters
 
     @property
-    def is_billed(self) -> bool:
-        return self.batch.is_billed
+    def billed(self) -> int:
+        return self.batch.billed
 
-    @is_billed.setter
-    def is_billed(self, is_billed: bool) -> None:
-        self.batch.is_billed = is_billed
+    @billed.setter
+    def billed(self, attempts: int) -> None:
+        self.batch.billed = attempts
 
     @property
     def streams(self) -> bool:
@@ -85,6 +85,9 @@ class BatchJourney:
         )
         built = self.providers[route.provider].build_embed(request, route.model)
         return Leg(route=route, built=built)
+
+    async def known(self, leg: Leg) -> bytes | None:
+        return None  # texts are looked up one by one, before they are bought together
 
     async def once(
         self, provider: Provider, leg: Leg, *, deadline_s: float, heard: Callable[[], None]

@@ -260,7 +260,7 @@ class Embeddings:
                 batch.waiters -= 1
                 if batch.waiters or batch.done.done():
                     continue
-                if batch.is_billed and self._drain_s:
+                if batch.billed and self._drain_s:
                     loop = asyncio.get_running_loop()
                     loop.call_later(self._drain_s, self._abandon, batch)
                 else:

@@ -18,6 +18,14 @@ class Beaten(Exception):
     """Another attempt for the same answer was heard first."""
 
 
+class Known(Exception):
+    """The answer is stored already, so that no attempt is needed: it ends them all."""
+
+    def __init__(self, payload: bytes) -> None:
+        super().__init__()
+        self.payload = payload
+
+
 class Race(Generic[R]):
     """One use. Both attempts run as tasks that end with ``run``, however that ends."""
 
@@ -44,7 +52,8 @@ class Race(Generic[R]):
         late_s: float,
         second: Callable[[], Coroutine[Any, Any, R] | None],
     ) -> R:
-        """Give what the first to arrive brought, or raise what the last to fail raised.
+        """Give what the first to arrive brought, or raise what the last to fail raised, or
+        ``Known`` from whichever found the answer stored.
 
         ``second`` makes the other attempt, ``None`` if there is to be none, when the first has
         not been heard ``late_s`` after it was sent.
@@ -79,7 +88,7 @@ class Race(Generic[R]):
             for task in done:
                 if task.cancelled():
                     continue
-                if task.exception() is None:
+                if task.exception() is None or isinstance(task.exception(), Known):
                     return task.result()
                 if not isinstance(task.exception(), Beaten):
                     last = task

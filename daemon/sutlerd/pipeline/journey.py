@@ -53,8 +53,8 @@ class Journey(Protocol[T_co]):
     def is_deserted(self) -> bool:
         """Whether nobody waits any more: what is under way is ended, nothing else is begun."""
 
-    #: Whether an attempt is under way that costs money: it is read to its end for its usage.
-    is_billed: bool
+    #: How many attempts are under way that cost money: they are read to their end for their usage.
+    billed: int
 
     @property
     def streams(self) -> bool:
@@ -64,6 +64,9 @@ class Journey(Protocol[T_co]):
         """Give the most patient caller's time."""
 
     def leg(self, route: Route) -> Leg: ...
+
+    async def known(self, leg: Leg) -> bytes | None:
+        """Give what is stored of this leg's answer, if nobody has looked yet."""
 
     async def once(
         self, provider: Provider, leg: Leg, *, deadline_s: float, heard: Callable[[], None]
@@ -78,7 +81,8 @@ class Journey(Protocol[T_co]):
 class Arrived(Generic[T]):
     """What the last attempt brought, who brought it, and all that were made.
 
-    ``cost_nanousd`` is what the last one cost, ``None`` where nobody knows.
+    ``cost_nanousd`` is what the last one cost, ``None`` where nobody knows. ``retries_left`` is
+    how often the same call may still be tried again after a failure.
     """
 
     brought: T
@@ -87,6 +91,7 @@ class Arrived(Generic[T]):
     queued_s: float
     bucket: str | None
     cost_nanousd: int | None
+    retries_left: int
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from sutlerd.cache.contract import SecondTier, Store
@@ -21,8 +22,9 @@ from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Reply
 from sutlerd.pipeline.coalesce import Flight, Flights, Follower
 from sutlerd.pipeline.costs import Costs
+from sutlerd.pipeline.hedge import Known
 from sutlerd.pipeline.idempotency import Asked, RequestLog
-from sutlerd.pipeline.journey import Arrived
+from sutlerd.pipeline.journey import Arrived, Leg
 from sutlerd.pipeline.resolve import Resolved, Resolver
 from sutlerd.pipeline.result import Answer, encode_payload
 from sutlerd.pipeline.structured import Structured
@@ -175,15 +177,21 @@ class Pipeline:
         call = resolved.call
         started_s = self._clock.monotonic_s()
         try:
-            answer = await self._from_second_tier(resolved)
-            if answer is None:
+            payload = await self._from_second_tier(call, resolved.key)
+            if payload is not None:
+                answer = Answer(payload=payload, cached=True)
+            else:
                 self._costs.prepare(call.routes[0])
-                earned = await self._structured.earn(flight, resolved)
+                earned = await self._structured.earn(
+                    flight, resolved, partial(self._stored, resolved)
+                )
                 arrived = earned.arrived
                 answer = self._keep(flight, resolved, arrived, earned.cost_nanousd)
                 await self._made_sure(flight, answer)
                 self._measure(flight, arrived, started_s)
                 self._log_call(call, started_s, arrived=arrived, answer=answer)
+        except Known as known:
+            self._finish(flight, Answer(payload=known.payload, cached=True))
         except CallError as error:
             self._log_call(call, started_s, error=error)
             flight.fail(error)
@@ -195,22 +203,30 @@ class Pipeline:
             flight.fail(InternalError(f"{type(error).__name__}: see the log for this request"))
             raise
         else:
-            if isinstance(self._tape, Recorder):
-                for asked in flight.asked_of_followers():
-                    self._tape.keep(asked, answer.payload)
-            flight.finish(answer)
+            self._finish(flight, answer)
 
-    async def _from_second_tier(self, resolved: Resolved) -> Answer | None:
+    def _finish(self, flight: Flight, answer: Answer) -> None:
+        if isinstance(self._tape, Recorder):
+            for asked in flight.asked_of_followers():
+                self._tape.keep(asked, answer.payload)
+        flight.finish(answer)
+
+    async def _stored(self, resolved: Resolved, leg: Leg) -> bytes | None:
+        """Give the stored answer of a route that a call falls back to."""
         call = resolved.call
+        if not (call.cacheable and call.cache_mode.reads):
+            return None
+        key = self._resolver.key(call, leg.route, leg.built)
+        return self._store.get(key) or await self._from_second_tier(call, key)
+
+    async def _from_second_tier(self, call: Call, key: bytes) -> bytes | None:
         if self._second_tier is None or not (call.cacheable and call.cache_mode.reads):
             return None
-        payload = await self._second_tier.get(resolved.key)
-        if payload is None:
-            return None
-        self._store.put(
-            resolved.key, payload, scope=self._resolver.tenant(call.caller), ttl_s=call.cache_ttl_s
-        )
-        return Answer(payload=payload, cached=True)
+        payload = await self._second_tier.get(key)
+        if payload is not None:
+            scope = self._resolver.tenant(call.caller)
+            self._store.put(key, payload, scope=scope, ttl_s=call.cache_ttl_s)
+        return payload
 
     def _keep(
         self,

@@ -3,7 +3,8 @@
 Stands around the attempts, inside of one flight: what comes out of here fits, so that only
 good answers are stored and shared, under the key of the question as it was first asked. Each
 repair is an attempt like any other, admitted and paid by itself, in the time of the same
-callers. A stream that somebody has heard is not asked for again.
+callers; what fails on its way is tried again as often as the call has retries left. A stream
+that somebody has heard is not asked for again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sutlerd.domain.record import record
 from sutlerd.domain.reply import Reply
 from sutlerd.domain.usage import Usage
 from sutlerd.pipeline.attempt import Attempts
-from sutlerd.pipeline.chat import ChatJourney
+from sutlerd.pipeline.chat import ChatJourney, LookUp
 from sutlerd.pipeline.coalesce import Flight
 from sutlerd.pipeline.journey import Arrived
 from sutlerd.pipeline.repair import repair_request
@@ -60,13 +61,14 @@ class Structured:
         self._clock = clock
         self._judge = SchemaJudge()
 
-    async def earn(self, flight: Flight, resolved: Resolved) -> Earned:
-        """Bring the answer of a call, of whatever shape. Raises ``CallError``."""
+    async def earn(self, flight: Flight, resolved: Resolved, look_up: LookUp) -> Earned:
+        """Bring the answer of a call, of whatever shape. Raises ``CallError``, and ``Known``
+        where a route that the call falls back to has its answer stored."""
         request = resolved.call.request
         assert isinstance(request, ChatRequest)
         if request.schema is not None:
             await self._judge.prepare(request.schema, uid=resolved.call.caller.uid)
-        journey = self._journey(flight, resolved)
+        journey = self._journey(flight, resolved, look_up)
         arrived = await self._attempts.travel(resolved.call.routes, journey)
         cost_nanousd = arrived.cost_nanousd
         if request.schema is None and not request.json_mode:
@@ -100,8 +102,12 @@ class Structured:
             arrived = replace(arrived, leg=first_leg)
         raise AssertionError("the last round returns or raises")
 
-    def _journey(self, flight: Flight, resolved: Resolved) -> ChatJourney:
-        return ChatJourney(flight, resolved, providers=self._providers, clock=self._clock)
+    def _journey(
+        self, flight: Flight, resolved: Resolved, look_up: LookUp | None = None
+    ) -> ChatJourney:
+        return ChatJourney(
+            flight, resolved, providers=self._providers, clock=self._clock, look_up=look_up
+        )
 
     async def _ask_again(
         self,
@@ -121,7 +127,9 @@ class Structured:
             again = replace(
                 resolved, call=replace(call, request=request, routes=routes), built=built
             )
-            return await self._attempts.travel(routes, self._journey(flight, again))
+            return await self._attempts.travel(
+                routes, self._journey(flight, again), retries_left=arrived.retries_left
+            )
         except ShuttingDown:
             raise
         except CallError as error:

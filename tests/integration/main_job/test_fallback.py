@@ -102,6 +102,26 @@ def test_fallback_chain(node: Node) -> None:
     assert (again["content"], again["cached"]) == ("by first", False)
 
 
+def test_an_answer_that_a_chain_has_fallen_back_to_is_found_when_it_does_so_again(
+    node: Node,
+) -> None:
+    node["first"].always = openai_error(503, "down")
+    given = node.daemon.result("chat", prompt="hi")
+    assert (given["provider"], given["cached"]) == ("second", False)
+    again = node.daemon.result("chat", prompt="hi")
+    assert (again["content"], again["provider"], again["cached"]) == ("by second", "second", True)
+    assert again["cost_nanousd"] == 0
+    assert node.asked() == [2, 1, 0]
+    with sutler.Client(str(node.daemon.socket)) as client:
+        pieces = list(client.stream("hi", fallback=True, model="first"))
+        assert "".join(piece.content for piece in pieces) == "by second"
+    assert node.asked() == [3, 1, 0]
+    # Who reads nothing that is stored, or wants another sample, is given a new one.
+    assert not node.daemon.result("chat", prompt="hi", cache="write_only")["cached"]
+    assert not node.daemon.result("chat", prompt="hi", sample=1)["cached"]
+    assert node.asked()[1] == 3
+
+
 def test_client_fallback(node: Node) -> None:
     node["first"].always = openai_error(503, "down")
     with sutler.Client(str(node.daemon.socket)) as client:

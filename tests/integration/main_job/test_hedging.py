@@ -8,9 +8,12 @@ from contextlib import ExitStack
 import pytest
 
 import sutler
+from sutlerd.app import LEDGER
 from tests.contract import answers
 from tests.contract.answers import Answer, openai_chat, openai_stream
 from tests.integration.main_job.test_fallback import Node, outcomes
+from tests.support.ledger_file import read_ledger
+from tests.support.wire_client import WireClient
 
 LEARNED = 20
 
@@ -63,3 +66,42 @@ def test_a_silent_stream_is_overtaken(node: Node) -> None:
     with sutler.Client(str(node.daemon.socket)) as client:
         pieces = [chunk.content for chunk in client.stream("silent")]
     assert pieces == ["by ", "second"]
+
+
+def test_an_attempt_that_everybody_left_is_drained_though_its_rival_has_ended() -> None:
+    """Who beats, or only outlasts, the other attempt is still one that costs money."""
+    with ExitStack() as stack:
+        prices = "{small: {input_usd: 1, output_usd: 2}, large: {input_usd: 1, output_usd: 2}}"
+        hedging = (
+            "hedging: {enabled: true}\n  retry: {budget_floor_per_minute: 1000}\n"
+            f"  budget: {{daily_limit_usd: 1}}\n  prices: {prices}"
+        )
+        node = Node(stack, hedging)
+        for name in ("first", "second"):
+            node[name].always = openai_chat(f"by {name}", model="small")
+        learn(node)
+        node["first"].always = Answer(
+            (answers.Gate("go"), *openai_chat("late", model="small").steps)
+        )
+        node["second"].always = answers.openai_error(400, "not like this")
+        with WireClient(node.daemon.socket) as client:
+            asked = client.send("chat", prompt="left alone")
+            node["second"].wait_until(lambda: len(node["second"].requests) == 1)
+            while len(levels_in_flight(node)) > 1:
+                pass
+            client.send("cancel", id=asked)
+            assert {client.line()["id"], client.line()["id"]} == {asked, asked + 1}
+        node["first"].open("go")
+        while node.daemon.result("status")["process"]["flights"]:
+            pass
+        assert node["first"].hangups == 0
+        node.daemon.stop()
+        records = read_ledger(node.daemon.folder / "state" / LEDGER).records
+        (drained,) = [each for each in records if each.held.provider == "first"][LEARNED:]
+        assert drained.why is None
+        assert drained.cost_nanousd < drained.held.amount_nanousd
+
+
+def levels_in_flight(node: Node) -> list[str]:
+    levels = node.daemon.result("status")["buckets"]
+    return [level["boundary"] for level in levels if level["in_flight"]]

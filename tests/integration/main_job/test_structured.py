@@ -156,6 +156,22 @@ def test_a_repair_that_cannot_be_made_is_told_with_the_answer_at_hand(
     assert data["attempts"][0]["outcome"] == "invalid_output"
 
 
+def test_failures_on_the_way_to_an_answer_and_to_its_repairs_are_counted_together(
+    scripted: ScriptedProvider, folder: Path
+) -> None:
+    says(scripted, openai_error(500, "no"), BAD, openai_error(500, "no"), GOOD)
+    with DaemonProcess(folder, config=configured(scripted, "max_retries: 1")) as daemon:
+        data = error_of(daemon.ask("json", prompt="a city", schema=CITY), "invalid_output")["data"]
+    assert data["content"] == BAD
+    assert data["repair_failed"]["type"] == "provider_unavailable"
+    assert [one["outcome"] for one in data["attempts"]] == [
+        "http_500",
+        "invalid_output",
+        "http_500",
+    ]
+    assert len(scripted.requests) == 3
+
+
 def test_a_stream_that_was_heard_and_misses_is_an_error_not_a_repair(
     scripted: ScriptedProvider, daemon: DaemonProcess
 ) -> None:
