@@ -189,7 +189,7 @@ async def test_a_webhook_that_does_not_take_it_is_tried_a_few_times_and_given_up
             done=lambda alert: None,
             log=log,
             pauses_s=(0.0, 0.0),
-            limit_s=0.2,
+            limit_s=1.0,
         )
         delivering = asyncio.ensure_future(webhook.run())
         webhook.send(alert)
