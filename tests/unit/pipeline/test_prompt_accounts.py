@@ -33,9 +33,7 @@ def call(use: PromptUse | None) -> Call:
 
 
 def test_a_row_names_the_template_its_version_and_its_hash() -> None:
-    accounting = Accounting(
-        accounts=Accounts(), day_of=lambda _: "2026-11-23", clock=VirtualClock()
-    )
+    accounting = Accounting(accounts=Accounts(), day=lambda: "2026-11-23", clock=VirtualClock())
     accounting.stores_with(lambda sums, rows: lambda txn: None, keeps_rows=True)
     accounting.failed(call(USE), "timeout", passed_s=1.0)
     accounting.failed(call(None), "timeout", passed_s=1.0)
