@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 TOLERANCE = {
     "known": (0.01, 0),
     "shared": (0.0, 0),
+    "too_high": (0.01, 0),
     "auto": (0.01, 5),
     "others": (0.05, 5),
     "silent": (0.06, 10),

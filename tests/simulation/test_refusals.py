@@ -84,12 +84,19 @@ def test_after_a_machine_slept_there_is_no_burst_of_retries_and_no_fuller_bucket
 
     async def scenario(world: World) -> None:
         wires = [Wire(world, uid=1000 + number) for number in range(10)]
+        # The limit is confirmed, and the bucket full again.
+        provider.woke.set()
+        await asyncio.gather(*(wires[0].answer("chat", prompt=f"w {n}") for n in range(calls)))
+        await asyncio.sleep(300.0)
+        provider.woke.clear()
+        before = len(provider.asked_s)
         calls_under_way = [
             asyncio.ensure_future(wires[number % 10].answer("chat", prompt=f"{number}"))
             for number in range(calls)
         ]
         await asyncio.sleep(5.0)
         sent = len(provider.asked_s)
+        assert sent - before == calls
         # The wall and the boot-time clock went on for an hour, and the monotonic one did not.
         world.loop.slept_s += 3600.0
         provider.woke.set()

@@ -164,7 +164,7 @@ class Gate:
             raise ShuttingDown("the daemon is stopping: reconnect and ask again")
         quota = boundary.quota
         never = quota.never_fits(ask.need)
-        shortages = [quota.shortage(ask.need, now_s)]
+        shortages = [quota.shortage(ask.need, now_s, surely=True)]
         for owner in self._own.owners(ask.uid, ask.job):
             own = self._own.shortage(owner, boundary.name, quota, ask.need, now_s)
             if own is not None:

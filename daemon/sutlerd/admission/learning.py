@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from sutlerd.admission.limits import Limit
 from sutlerd.admission.quota import Quota, Sent
+from sutlerd.admission.trial import let_pass
 from sutlerd.domain.record import record
 
 #: Calls in flight of somebody who knows no limit; one more with each answer.
@@ -21,6 +22,9 @@ FIRST_WINDOW = 4
 #: A refusal so soon after the one before recurs: the pause did not mend it.
 _RECURS_WITHIN_S = 60.0
 _MEMORY_S = 10.0
+#: So many answers within the memory are a measure of what passes; fewer say nothing of a limit.
+_MEASURE = 10.0
+_LEAST_SUPPOSED_PER_MINUTE = 12.0
 #: No vendor grants so much: a number beyond it, or below one, is a mistake.
 _LARGEST = 1e12
 NOTHING: Mapping[str, float] = MappingProxyType({})
@@ -39,12 +43,14 @@ class Habits:
     """How a boundary is treated.
 
     ``learns``: limits are made of what the provider tells or refuses. ``careful``: until one
-    is known, few calls are in flight. ``part`` of all limits is ours. ``counts_later`` are
-    limits of which the provider takes an amount only when it is known (real answers).
+    is known, few calls are in flight. ``hears``: headers count before any limit is known.
+    ``part`` of all limits is ours. ``counts_later`` are limits of which the provider takes an
+    amount only when it is known (real answers).
     """
 
     learns: bool = False
     careful: bool = False
+    hears: bool = False
     part: float = 1.0
     counts_later: frozenset[str] = frozenset()
 
@@ -67,12 +73,16 @@ class Learner:
     @property
     def listens(self) -> bool:
         """Whether the provider's headers could teach anything."""
-        return bool(self.limits) or self.habits.careful
+        habits = self.habits
+        return bool(self.limits) or habits.careful or habits.hears or self.quota.window is not None
 
     @property
     def counts_tokens(self) -> bool:
         """Whether it matters how many tokens a call takes."""
-        return self.habits.careful or any(name.startswith("tokens") for name in self.limits)
+        habits = self.habits
+        return (
+            habits.careful or habits.hears or any(name.startswith("tokens") for name in self.limits)
+        )
 
     def adopt(
         self, limits: Mapping[str, Limit], quota: Quota, habits: Habits, now_s: float
@@ -83,6 +93,16 @@ class Learner:
         """
         self.habits = habits
         self.quota.max_in_flight = quota.max_in_flight
+        raised = [
+            name
+            for name, limit in limits.items()
+            if name not in self.limits or limit.said > (self.limits[name].own or 0.0)
+        ]
+        self.quota.untried = {
+            name: small
+            for name, small in quota.untried.items()
+            if name in raised or name in self.quota.untried
+        }
         if not (habits.careful and not self.limits):
             self.quota.window = None
         kept = {
@@ -106,8 +126,10 @@ class Learner:
             self._add(Limit(name, said, now_s=now_s, cut=cut))
             self.quota.window = None
 
-    def answered(self, now_s: float) -> None:
+    def answered(self, now_s: float, need: Mapping[str, float] = NOTHING) -> None:
         """Hear of a call that was let pass: believe a little more with the time."""
+        if self.quota.untried:
+            let_pass(self.quota.untried, self.quota.buckets, need, now_s)
         passed_s = 0.0 if self._grown_s is None else max(0.0, now_s - self._grown_s)
         self._grown_s = now_s
         self._answers = self._answers * math.exp(-passed_s / _MEMORY_S) + 1.0
@@ -139,6 +161,7 @@ class Learner:
                     if self.habits.learns:
                         self._find(name, ours, view, need, now_s)
                     continue
+                self.quota.untried.pop(name, None)
                 limit.is_said(ours, now_s)
             if limit is not None and view.remaining is not None and 0 <= view.remaining <= _LARGEST:
                 unused = need.get(name, 0.0) - used.get(name, need.get(name, 0.0))
@@ -167,8 +190,10 @@ class Learner:
         self._refused_s = now_s
         self._ramps = ramp
         self.quota.window = None
+        self.quota.untried.clear()
         if not self.limits and self.habits.learns:
-            self._suppose(pause_s, now_s)
+            self._suppose(pause_s, now_s, recurs=recurs)
+            return
         for name, limit in _blamed(self.limits, need, seen).items():
             amount = need.get(name, 0.0)
             if ramp:
@@ -193,12 +218,21 @@ class Learner:
         self._add(Limit(name, ours, now_s=now_s, level=level))
         self.quota.window = None
 
-    def _suppose(self, pause_s: float, now_s: float) -> None:
-        """Make a limit of what was let pass before the first refusal."""
-        per_s = max(self._answers / _MEMORY_S, 1.0 / 60.0)
-        cut = 0.8 * per_s * 60.0
-        level = 1.0 - pause_s * cut / 60.0
-        self._add(Limit("requests", math.inf, now_s=now_s, cut=cut, level=min(level, 0.0)))
+    def _suppose(self, pause_s: float, now_s: float, *, recurs: bool) -> None:
+        """Make a limit of what was let pass before a refusal that told none.
+
+        One refusal after few answers may have had any reason: then few calls are in flight for
+        a while. Where it recurs a low pace is tried, which doubles until it is refused, too.
+        """
+        measured = self._answers >= _MEASURE
+        if not measured and not recurs:
+            self.quota.window = FIRST_WINDOW
+            return
+        cut = max(0.8 * self._answers / _MEMORY_S * 60.0, _LEAST_SUPPOSED_PER_MINUTE)
+        level = min(1.0 - pause_s * cut / 60.0, 0.0)
+        limit = Limit("requests", math.inf, now_s=now_s, cut=cut, level=level)
+        limit.is_guess = not measured
+        self._add(limit)
 
     def _add(self, limit: Limit) -> None:
         self.limits[limit.name] = limit

@@ -41,6 +41,8 @@ def noted(learner: Learner, now_s: float) -> dict[str, Any]:
                 "level": limit.bucket.level(now_s),
                 "said": _finite(limit.said),
                 "cut": _finite(limit.cut),
+                "own": limit.own,
+                "tried": name not in learner.quota.untried,
             }
             for name, limit in learner.limits.items()
         },
@@ -66,12 +68,23 @@ def resume(learner: Learner, boundary: str, past: Past, now_s: float) -> None:
             )
     for name, limit in learner.limits.items():
         entry = limits.get(name)
-        level = _number(entry.get("level")) if isinstance(entry, dict) else None
+        level = None
+        if isinstance(entry, dict):
+            level = _number(entry.get("level"))
+            if entry.get("tried") is True and entry.get("own") == limit.own:
+                _goes_on(learner, limit, _number(entry.get("said")), now_s)
         if past.clean:
             if level is not None:
                 limit.bucket.lower_to(level + past.age_s * limit.bucket.per_s, now_s)
         else:
             limit.bucket.lower_to(_after_a_crash(limit, level, learner, past.age_s), now_s)
+
+
+def _goes_on(learner: Learner, limit: Limit, said: float, now_s: float) -> None:
+    """Believe what the provider confirmed of a limit that is written as it was then."""
+    learner.quota.untried.pop(limit.name, None)
+    if said >= 1:
+        limit.is_said(said, now_s)
 
 
 def _after_a_crash(limit: Limit, level: float | None, learner: Learner, age_s: float) -> float:

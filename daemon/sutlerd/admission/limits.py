@@ -21,6 +21,8 @@ _MINUTE_S = 60.0
 _DECREASE = 0.8
 #: A quarter of what is left after a decrease comes back in a minute.
 _INCREASE_PER_S = 0.25 / 60.0
+#: What was never measured doubles in so long, until it is refused.
+_GUESS_DOUBLES_S = 10.0
 #: Where a provider says that use grew too fast: by half in a quarter of an hour.
 _RAMP_PER_S = math.log(1.5) / 900.0
 _LEAST_PER_WINDOW = 1.0
@@ -74,6 +76,7 @@ class Limit:
         self.cut = cut
         self.held = math.inf
         self.others_per_s = 0.0
+        self.is_guess = False
         self._cut_at = min(said, cut)
         self._seen = 0
         self._lowest = math.inf
@@ -174,6 +177,7 @@ class Limit:
 
     def decrease(self, now_s: float, *, used: float = math.inf) -> None:
         """Believe less, multiplicatively. ``used`` is what we took per window of late."""
+        self.is_guess = False
         lower = min(_DECREASE * self.believed, used)
         self.cut = self._cut_at = max(lower, _LEAST_PER_WINDOW)
         self._apply(now_s)
@@ -186,6 +190,9 @@ class Limit:
             return  # it is not used: more of it would teach nothing
         if ramps:
             self.cut *= math.exp(passed_s * _RAMP_PER_S)
+        elif self.is_guess:
+            self.cut = min(self.cut * 2.0 ** (passed_s / _GUESS_DOUBLES_S), _UNBOUNDED)
+            self._cut_at = self.cut
         else:
             self.cut += self._cut_at * _INCREASE_PER_S * passed_s
         if self.held < math.inf:

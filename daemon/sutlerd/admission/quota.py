@@ -48,6 +48,8 @@ class Quota:
 
     def __init__(self, buckets: Mapping[str, Bucket], *, max_in_flight: int | None = None) -> None:
         self.buckets = dict(buckets)
+        #: Smaller buckets beside those that nothing has confirmed: see ``trial``.
+        self.untried: dict[str, Bucket] = {}
         self.max_in_flight = max_in_flight
         self.window: int | None = None
         self.in_flight = 0
@@ -73,11 +75,13 @@ class Quota:
         """Tell for how long the provider asked us to stay away."""
         return max(0.0, self._closed_until_s - now_s)
 
-    def shortage(self, need: Mapping[str, float], now_s: float) -> Shortage | None:
+    def shortage(
+        self, need: Mapping[str, float], now_s: float, *, surely: bool = False
+    ) -> Shortage | None:
         """Give what stands in the way of a call now, or ``None``.
 
         A wait for a call in flight to end is of unknown length: 0 seconds, to be looked at
-        again when one has ended.
+        again when one has ended. ``surely``: without what the next reply may take away.
         """
         worst: Shortage | None = None
         closed_s = self.closed_s(now_s)
@@ -88,6 +92,12 @@ class Quota:
             wait_s = bucket.wait_s(amount, now_s)
             if wait_s > 0 and (worst is None or wait_s > worst.wait_s):
                 worst = Shortage(name, wait_s, amount, bucket.capacity)
+        if self.untried and not surely:
+            for name, bucket in self.untried.items():
+                amount = need.get(name, 0.0)
+                wait_s = bucket.wait_s(amount, now_s)
+                if wait_s > 0 and (worst is None or wait_s > worst.wait_s):
+                    worst = Shortage(name, wait_s, amount, bucket.capacity)
         most = self._most_in_flight
         if worst is not None or most is None:
             return worst
@@ -109,6 +119,8 @@ class Quota:
             taken[name] = taken.get(name, 0.0) + amount
             self.reserved[name] = self.reserved.get(name, 0.0) + amount
             stood[name] = bucket.level(now_s) - bucket.moved
+        for name, small in self.untried.items():
+            small.take(need.get(name, 0.0), now_s)
         self.in_flight += 1
         return Sent(now_s, stood, dict(taken), dict(self.returned))
 
@@ -128,6 +140,9 @@ class Quota:
                     bucket.give_back(unused, now_s)
                 else:
                     bucket.take(-unused, now_s)
+                small = self.untried.get(name)
+                if small is not None:
+                    small.give_back(unused, now_s)
 
     def close_until(self, until_s: float) -> None:
         """Grant nothing before this time: the provider said so. Shortens no earlier word."""

@@ -14,6 +14,7 @@ from sutlerd.admission.learning import Habits, Learner
 from sutlerd.admission.levels import Past, noted, resume
 from sutlerd.admission.limits import Limit
 from sutlerd.admission.quota import Quota
+from sutlerd.admission.trial import begin
 from sutlerd.config.schema_llm import LlmConfig
 from sutlerd.config.schema_provider import RateLimits
 from sutlerd.domain.call import Route
@@ -82,10 +83,18 @@ class Boundaries:
         settings = self._llm.providers.get(provider)
         return settings is not None and settings.dialect in _COUNTS_REAL_OUTPUT
 
+    def _hears(self, provider: str) -> bool:
+        """Whether headers are understood without a word of the operator's: a vendor's, whose
+        meaning is documented. Other servers may count by the second or the day."""
+        settings = self._llm.providers.get(provider)
+        if settings is None or settings.local:
+            return False
+        return not settings.kind.endswith("_compatible")
+
     def _name(self, route: Route) -> str:
         limits = _provider_limits(self._llm, route.provider)
         if limits is None:
-            return route.provider
+            return str(route) if self._hears(route.provider) else route.provider
         own = route.model in limits.models or (limits.auto and not _numbers(limits))
         return str(route) if own else route.provider
 
@@ -94,8 +103,9 @@ class Boundaries:
         limits, share = _limits_at(self._llm, boundary)
         later = frozenset({"tokens", "tokens_out"}) if self.counts_real_output(provider) else ()
         if limits is None:
-            # Nothing is promised and nothing limited, until the provider refuses.
-            habits = Habits(learns=True, counts_later=frozenset(later))
+            # Nothing is promised and nothing limited, until the provider tells or refuses.
+            hears = self._hears(provider)
+            habits = Habits(learns=True, hears=hears, counts_later=frozenset(later))
             return Learner({}, Quota({}), habits)
         part = 1.0 if share is None else float(share)
         made = {
@@ -112,6 +122,7 @@ class Boundaries:
             {name: limit.bucket for name, limit in made.items()},
             max_in_flight=limits.calls_in_flight,
         )
+        quota.untried = begin(made.values(), now_s)
         habits = Habits(
             learns=limits.auto,
             careful=limits.auto,

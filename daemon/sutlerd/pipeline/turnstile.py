@@ -160,7 +160,7 @@ class Turnstile:
             tokens_out=usage.tokens_out,
         )
         now_s = self._clock.monotonic_s()
-        passed.learner.answered(now_s)
+        passed.learner.answered(now_s, passed.permit.ask.need)
         used = self._used(passed, usage)
         if seen is not None:
             permit = passed.permit

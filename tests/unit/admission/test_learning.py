@@ -160,6 +160,58 @@ def test_without_headers_the_rate_is_learned_from_refusals() -> None:
     assert refused < 0.01 * answered
 
 
+def test_one_refusal_after_few_answers_makes_no_limit_and_no_wait_beyond_its_pause() -> None:
+    learner = Learner({}, Quota({}), Habits(learns=True))
+    assert not learner.listens
+    refuse(learner, send(learner, 0.0), 0.1, pause_s=1.0)
+    assert learner.quota.buckets == {}
+    assert learner.listens
+    assert learner.quota.shortage(ONE, 1.2) is None
+    for _ in range(FIRST_WINDOW):
+        send(learner, 1.2)
+    assert learner.quota.shortage(ONE, 1.2) is not None
+    learner.answered(1.3)
+    assert learner.quota.shortage(ONE, 1.3) is None
+
+
+def test_refusals_that_recur_after_few_answers_make_a_slow_pace_that_doubles_until_refused() -> (
+    None
+):
+    learner = Learner({}, Quota({}), Habits(learns=True))
+    refuse(learner, send(learner, 0.0), 0.1)
+    refuse(learner, send(learner, 2.0), 2.1)
+    limit, now_s, answered = learner.limits["requests"], 3.1, 0
+    while limit.believed < 1200.0:
+        shortage = learner.quota.shortage(ONE, now_s)
+        if shortage is not None:
+            assert shortage.wait_s <= 5.0
+            now_s += shortage.wait_s + 0.001
+            continue
+        send(learner, now_s)
+        learner.answered(now_s)
+        learner.quota.end(ONE, {}, now_s)
+        answered += 1
+    assert now_s < 100.0
+    refuse(learner, send(learner, now_s), now_s)
+    refuse(learner, send(learner, now_s + 2), now_s + 2)
+    believed = limit.believed
+    learner.answered(now_s + 3)
+    assert limit.believed < believed * 1.1, "measured now: it grows slowly"
+
+
+def test_a_provider_without_settings_is_heard_from_its_first_answer() -> None:
+    learner = Learner({}, Quota({}), Habits(learns=True, hears=True))
+    assert learner.listens
+    assert learner.counts_tokens
+    assert learner.quota.shortage(ONE, 0.0) is None, "and nothing is limited before"
+    sent = send(learner, 0.0)
+    learner.told({"requests": Seen(limit=60.0, remaining=2.0)}, ONE, sent, 0.1)
+    learner.quota.end(ONE, {}, 0.1)
+    send(learner, 0.1)
+    send(learner, 0.1)
+    assert learner.quota.shortage(ONE, 0.1) is not None
+
+
 def test_a_limit_on_growth_lowers_to_what_was_used_and_grows_by_half_in_a_quarter_of_an_hour() -> (
     None
 ):
