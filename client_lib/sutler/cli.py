@@ -12,6 +12,7 @@ import sys
 
 from sutler import (
     cli_budget,
+    cli_cache,
     cli_chat,
     cli_embed,
     cli_map,
@@ -54,7 +55,7 @@ COMMANDS = (
     cli_usage.USAGE,
     cli_budget.BUDGET,
     cli_usage.REPORT,
-    cli_show.CACHE,
+    cli_cache.CACHE,
     cli_providers.PROVIDERS,
     cli_run.RUN,
     cli_operate.RELOAD,

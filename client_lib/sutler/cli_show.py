@@ -1,4 +1,4 @@
-"""``sutler status``, ``queue``, ``models``, ``ping``, ``cache``: what the daemon says of itself."""
+"""``sutler status``, ``queue``, ``models`` and ``ping``: what the daemon says of itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from sutler.cli_command import Command, open_client
 from sutler.cli_exit import OK
 from sutler.cli_options import QUICK_S, add_timeout_option, count
-from sutler.cli_tables import pairs, sections, table
+from sutler.cli_tables import sections, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,23 +108,6 @@ def run_ping(args: argparse.Namespace, term: Terminal) -> int:
     return OK
 
 
-def _cache_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("stats", "clear"), help="show figures, or empty it")
-    _quick_arguments(parser)
-
-
-def run_cache(args: argparse.Namespace, term: Terminal) -> int:
-    result = _call(args, "cache." + args.what, {})
-    if args.json:
-        term.json(result)
-    elif args.what == "stats":
-        print_sections(term, result)
-    else:
-        for line in pairs(result):
-            term.line(line)
-    return OK
-
-
 _STATUS_DETAILS = """\
 examples:
   sutler status
@@ -153,14 +136,6 @@ examples:
   watch -n 1 sutler queue
 """
 
-_CACHE_DETAILS = """\
-Only what you stored yourself, unless you operate the daemon.
-
-examples:
-  sutler cache stats
-  sutler cache clear
-"""
-
 STATUS = Command(
     "status", "", "show what the daemon is doing", _STATUS_DETAILS, _quick_arguments, run_status
 )
@@ -170,12 +145,4 @@ QUEUE = Command(
 MODELS = Command("models", "", "list the models", _MODELS_DETAILS, _quick_arguments, run_models)
 PING = Command(
     "ping", "", "ask whether a daemon is there", _PING_DETAILS, _ping_arguments, run_ping
-)
-CACHE = Command(
-    "cache",
-    "stats|clear",
-    "show or empty the stored answers",
-    _CACHE_DETAILS,
-    _cache_arguments,
-    run_cache,
 )

@@ -24,6 +24,7 @@ from sutlerd.ledger.tariff import Rates, fixed
 from sutlerd.pipeline.account_views import AccountViews
 from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.budget_views import BudgetViews
+from sutlerd.pipeline.cache_moves import CacheMoves
 from sutlerd.pipeline.checking import Checking
 from sutlerd.pipeline.coalesce import Flights
 from sutlerd.pipeline.costs import Costs
@@ -250,6 +251,14 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         second_tier=lasting.second_tier,
         library=lasting.library,
         hit_path=hit_path,
+        cache_moves=CacheMoves(
+            store=lasting.store,
+            cache=ground.config.llm.cache,
+            library=lasting.library,
+            costs=ground.costs,
+            version=__version__,
+            clock=lasting.clock,
+        ),
         embeddings=embeddings,
         counting=counting,
         checking=checking,

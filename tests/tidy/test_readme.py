@@ -93,6 +93,7 @@ def test_every_option_named_is_one_that_a_command_takes() -> None:
         ["sutler", "report"],
         ["sutler", "budget"],
         ["sutler", "map"],
+        ["sutler", "cache"],
         ["sutler", "run"],
         ["sutler", "page"],
     ):

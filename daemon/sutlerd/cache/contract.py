@@ -13,6 +13,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
+from sutlerd.cache.entry import Entry
+from sutlerd.domain.record import record
+
 #: Scopes of the idempotency store, which a user's "clear my cache" leaves alone.
 KEPT_SCOPES = "idem:"
 
@@ -29,7 +32,18 @@ def can_be_named(key: bytes, scope: str) -> bool:
 
 
 class StoreUnavailable(Exception):
-    """An explicit order (clear) cannot be carried out now; the message says why."""
+    """An explicit order (clear, page) cannot be carried out now; the message says why."""
+
+
+@record
+class Page:
+    """Some of the entries below a prefix, in the order of their keys.
+
+    ``next_after`` is where to go on; ``None`` if these were the last.
+    """
+
+    entries: tuple[Entry, ...]
+    next_after: bytes | None
 
 
 class Store(Protocol):
@@ -51,6 +65,16 @@ class Store(Protocol):
         """Store lazily. A ``get`` right after it finds the payload, written or not.
 
         ``ttl_s`` of 0 or less stores nothing. What cannot be stored is dropped and counted.
+        """
+
+    def holds(self, key: bytes) -> bool:
+        """Say whether ``get`` would find a payload; this is no use of it and not counted."""
+
+    async def page(self, prefix: bytes, after: bytes, *, limit: int, limit_bytes: int) -> Page:
+        """Give entries whose keys begin with ``prefix`` and follow ``after``.
+
+        At most ``limit`` are looked at, and no more are given once they hold ``limit_bytes``.
+        What was put before is among them. Raises StoreUnavailable.
         """
 
     async def clear(self, scope: str | None) -> int:

@@ -3,6 +3,10 @@
 It covers the whole effective upstream request, so a parameter that is new tomorrow is part
 of the key by itself. What only addresses or labels a call never gets in here, because it is
 no part of ``body``.
+
+A key is in three parts, so that an answer can be carried to another tenant without knowing what
+was asked: whose it is (``tenant_part``), what kind of answer it is, and the hash of the question,
+which has nothing of a tenant in it.
 """
 
 from __future__ import annotations
@@ -10,14 +14,20 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 #: Part of every key. Raised when the same inputs would mean another answer than before.
-KEY_VERSION = 1
+KEY_VERSION = 2
 
-FINGERPRINT_BYTES = 32
+TENANT_BYTES = 16
+#: The kinds of answers, by which a key says what is stored under it: a reply, or one vector.
+REPLY: Final = b"r"
+VECTOR: Final = b"v"
+#: The rest of a key behind the tenant's part: the kind and the hash.
+QUESTION_BYTES = 1 + hashlib.sha256().digest_size
+FINGERPRINT_BYTES = TENANT_BYTES + QUESTION_BYTES
 
 # Up to here a float that is a whole number and the integer mean the same in every JSON reader.
 _MAX_EXACT_INTEGER = 2**53
@@ -26,7 +36,7 @@ _MAX_EXACT_INTEGER = 2**53
 def fingerprint(
     *, tenant: str, kind: str, provider: str, model: str, body: Mapping[str, Any], sample: int
 ) -> bytes:
-    """Give the 32 bytes that name this question.
+    """Give the ``FINGERPRINT_BYTES`` that name this question.
 
     ``tenant`` is whose answers may be shared (``uid:1000``), ``kind`` what is asked
     (``chat``, ``embed``), ``provider`` and ``model`` who will answer, ``body`` the request as
@@ -35,12 +45,18 @@ def fingerprint(
     ``1.0``. Raises ValueError for what JSON cannot say: NaN, infinities, lone surrogates,
     keys that are not strings, integers beyond 64 bits.
     """
-    question = [KEY_VERSION, tenant, kind, provider, model, sample, _canonical(body)]
+    question = [KEY_VERSION, kind, provider, model, sample, _canonical(body)]
     try:
         spelt = orjson.dumps(question, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:
         raise ValueError(f"this request has no JSON form: {error}") from error
-    return hashlib.sha256(spelt).digest()
+    answer = VECTOR if kind == "embed" else REPLY
+    return tenant_part(tenant) + answer + hashlib.sha256(spelt).digest()
+
+
+def tenant_part(tenant: str) -> bytes:
+    """Give the ``TENANT_BYTES`` that all keys of a tenant begin with."""
+    return hashlib.sha256(tenant.encode()).digest()[:TENANT_BYTES]
 
 
 def _canonical(value: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Self
 
 import lmdb
 
-from sutlerd.cache.contract import KEPT_SCOPES, StoreUnavailable, can_be_named
+from sutlerd.cache.contract import KEPT_SCOPES, Page, StoreUnavailable, can_be_named
 from sutlerd.cache.entry import Entry, Miss, encode, payload_of
 from sutlerd.cache.lmdb_lifecycle import Lifecycle, NotOpen, State
 from sutlerd.cache.lmdb_place import Opener, open_place
@@ -111,6 +111,30 @@ class LmdbStore:
         if payload is not Miss.EXPIRED:
             self._errors += 1
         return None
+
+    def holds(self, key: bytes) -> bool:
+        record = self._pending.get(key)
+        if record is None:
+            try:
+                with self._life.begin(self._life.entries) as txn:
+                    record = txn.get(key)
+            except STORAGE_ERRORS as error:
+                self._failed_to_read(error)
+        return record is not None and type(payload_of(record, key, self._unix_s())) is bytes
+
+    async def page(self, prefix: bytes, after: bytes, *, limit: int, limit_bytes: int) -> Page:
+        read = partial(
+            self._target.page,
+            prefix=prefix,
+            after=after,
+            limit=limit,
+            limit_bytes=limit_bytes,
+            now_unix_s=self._unix_s(),
+        )
+        try:
+            return await self._writer.call(read)
+        except (*STORAGE_ERRORS, WriterStopped) as error:
+            raise StoreUnavailable(f"the cache cannot be read now: {error}") from error
 
     def put(self, key: bytes, payload: bytes, *, scope: str, ttl_s: float) -> None:
         if not ttl_s > 0:

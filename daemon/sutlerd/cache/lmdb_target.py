@@ -11,6 +11,8 @@ from pathlib import Path
 
 import lmdb
 
+from sutlerd.cache.contract import Page
+from sutlerd.cache.entry import Entry, decode
 from sutlerd.cache.lmdb_index import Index
 from sutlerd.cache.lmdb_place import (
     DAMAGE,
@@ -122,6 +124,28 @@ class LmdbTarget:
         self, txn: Txn, *, scope: str, limit: int, before_tick: int, after: bytes
     ) -> tuple[int, bytes | None]:
         return self._index().clear(txn, scope, limit, before_tick=before_tick, after=after)
+
+    def page(
+        self, *, prefix: bytes, after: bytes, limit: int, limit_bytes: int, now_unix_s: float
+    ) -> Page:
+        """Read some entries in the order of their keys, in a transaction of its own."""
+        entries: list[Entry] = []
+        size_bytes = 0
+        opened = self._require()
+        with opened.env.begin(db=opened.index.entries) as txn, txn.cursor() as cursor:
+            more = cursor.set_range(max(prefix, after + b"\0"))
+            for _ in range(limit):
+                key = cursor.key() if more else b""
+                if not key.startswith(prefix) or not key:
+                    return Page(entries=tuple(entries), next_after=None)
+                entry = decode(cursor.value(), key, now_unix_s)
+                if isinstance(entry, Entry):
+                    entries.append(entry)
+                    size_bytes += len(entry.payload)
+                if size_bytes >= limit_bytes:
+                    break
+                more = cursor.next()
+        return Page(entries=tuple(entries), next_after=key)
 
     def _make_room(self) -> int:
         """Evict a few entries; give how many.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from sutlerd.cache.contract import KEPT_SCOPES, can_be_named
-from sutlerd.cache.entry import FUTURE_TOLERANCE_S
+from sutlerd.cache.contract import KEPT_SCOPES, Page, can_be_named
+from sutlerd.cache.entry import FUTURE_TOLERANCE_S, Entry
 from sutlerd.domain.ports import Clock
 
 #: What an entry costs beside its key, scope and payload: objects, the table's and heap's rows.
@@ -58,16 +58,31 @@ class MemoryStore:
 
     def get(self, key: bytes) -> bytes | None:
         held = self._held.get(key)
-        if held is None:
-            self._misses += 1
-            return None
-        now_unix_s = self._clock.unix_s()
-        if not held.stored_unix_s - FUTURE_TOLERANCE_S <= now_unix_s < held.expires_unix_s:
+        if held is None or not self._is_live(held):
             self._misses += 1
             return None
         self._held.move_to_end(key)
         self._hits += 1
         return held.payload
+
+    def holds(self, key: bytes) -> bool:
+        held = self._held.get(key)
+        return held is not None and self._is_live(held)
+
+    async def page(self, prefix: bytes, after: bytes, *, limit: int, limit_bytes: int) -> Page:
+        below = (key for key in self._held if key.startswith(prefix) and key > after)
+        keys = heapq.nsmallest(limit, below)
+        entries: list[Entry] = []
+        size_bytes = 0
+        for key in keys:
+            held = self._held[key]
+            if self._is_live(held):
+                entries.append(_entry_of(key, held))
+                size_bytes += len(held.payload)
+            if size_bytes >= limit_bytes:
+                return Page(entries=tuple(entries), next_after=key)
+        last = keys[-1] if len(keys) == limit else None
+        return Page(entries=tuple(entries), next_after=last)
 
     def put(self, key: bytes, payload: bytes, *, scope: str, ttl_s: float) -> None:
         if not ttl_s > 0:
@@ -121,6 +136,9 @@ class MemoryStore:
     async def flush(self) -> None:
         return None
 
+    def _is_live(self, held: _Held) -> bool:
+        return held.stored_unix_s - FUTURE_TOLERANCE_S <= self._clock.unix_s() < held.expires_unix_s
+
     def _sweep(self, now_unix_s: float) -> None:
         for _ in range(_SWEEP_STEP):
             if not self._terms or self._terms[0][0] > now_unix_s:
@@ -143,3 +161,13 @@ class MemoryStore:
         self._size_bytes += size_bytes
         if not totals[0]:
             del self._totals[scope]
+
+
+def _entry_of(key: bytes, held: _Held) -> Entry:
+    return Entry(
+        key=key,
+        scope=held.scope,
+        payload=held.payload,
+        stored_unix_s=held.stored_unix_s,
+        expires_unix_s=held.expires_unix_s,
+    )

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 
 from sutlerd.cache.contract import MAX_KEY_BYTES, Store
+from sutlerd.cache.fingerprint import FINGERPRINT_BYTES
 from sutlerd.domain.errors import InvalidParams
 from sutlerd.domain.record import record
 
 KEPT_S = 24 * 3600.0
 _HOLDS = b"\x00"
 _STORED = b"\x02"
-_HASH_BYTES = 32
+_HASH_BYTES = FINGERPRINT_BYTES
 
 
 @record

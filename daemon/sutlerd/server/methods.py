@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from sutler.wire import PROTOCOL_VERSION
-from sutlerd.domain.errors import AccessDenied, InvalidParams, Overloaded
+from sutlerd.domain.errors import InvalidParams, Overloaded
 from sutlerd.domain.record import record
 from sutlerd.pipeline.params import (
     CountTokensParams,
@@ -23,7 +23,7 @@ from sutlerd.pipeline.params import (
     RenderParams,
 )
 from sutlerd.pipeline.resolve import read_labels
-from sutlerd.server import prompts
+from sutlerd.server import cache_methods, prompts
 from sutlerd.server.account_methods import (
     AmendParams,
     BudgetParams,
@@ -34,6 +34,7 @@ from sutlerd.server.account_methods import (
     report,
     usage,
 )
+from sutlerd.server.cache_methods import CacheParams, ExportParams, ImportParams
 from sutlerd.server.services import Control, Services
 from sutlerd.server.session import Session
 from sutlerd.system.access import uid_of
@@ -67,12 +68,6 @@ class TokenParams(NoParams):
     """``user``, a name or a uid, is whom the token stands for; who asks, if it is left out."""
 
     user: Annotated[StrictStr, Field(min_length=1, max_length=64)] | StrictInt | None = None
-
-
-class CacheParams(NoParams):
-    """``everyone`` asks for all scopes, which only operators may."""
-
-    everyone: StrictBool = False
 
 
 @record
@@ -123,17 +118,6 @@ def status(services: Services, session: Session, params: NoParams) -> dict[str, 
 
 def queue(services: Services, session: Session, params: NoParams) -> dict[str, Any]:
     return {"waiting": services.queue(session.caller)}
-
-
-async def cache_stats(services: Services, session: Session, params: CacheParams) -> dict[str, Any]:
-    scope = _cache_scope(session, params)
-    await services.flush_cache()
-    return services.cache_stats(scope)
-
-
-async def cache_clear(services: Services, session: Session, params: CacheParams) -> dict[str, Any]:
-    cleared = await services.clear_cache(_cache_scope(session, params))
-    return {"cleared": cleared}
 
 
 async def embed(services: Services, session: Session, params: EmbedParams) -> bytes:
@@ -191,14 +175,6 @@ def _token_uid(session: Session, params: TokenParams) -> int:
         raise InvalidParams(f"params.user: nobody is called {str(params.user)[:100]!r}") from None
 
 
-def _cache_scope(session: Session, params: CacheParams) -> str | None:
-    if not params.everyone:
-        return session.scope
-    if not session.caller.may_operate:
-        raise AccessDenied("only operators see or clear everyone's cache; leave out everyone")
-    return None
-
-
 METHODS: dict[str, Method] = {
     "ping": Method(params=NoParams, run=ping),
     "hello": Method(params=HelloParams, run=hello),
@@ -206,8 +182,10 @@ METHODS: dict[str, Method] = {
     "models": Method(params=NoParams, run=models),
     "status": Method(params=NoParams, run=status),
     "queue": Method(params=NoParams, run=queue),
-    "cache.stats": Method(params=CacheParams, run=cache_stats),
-    "cache.clear": Method(params=CacheParams, run=cache_clear),
+    "cache.stats": Method(params=CacheParams, run=cache_methods.stats),
+    "cache.clear": Method(params=CacheParams, run=cache_methods.clear),
+    "cache.export": Method(params=ExportParams, run=cache_methods.export),
+    "cache.import": Method(params=ImportParams, run=cache_methods.take_in),
     "usage": Method(params=UsageParams, run=usage),
     "report": Method(params=ReportParams, run=report),
     "budget": Method(params=BudgetParams, run=budget),

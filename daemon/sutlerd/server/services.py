@@ -17,6 +17,7 @@ from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.pipeline.account_views import AccountViews
 from sutlerd.pipeline.budget_views import BudgetViews
+from sutlerd.pipeline.cache_moves import CacheMoves
 from sutlerd.pipeline.checking import Checking
 from sutlerd.pipeline.circuits import Circuits
 from sutlerd.pipeline.costs import Costs
@@ -75,6 +76,7 @@ class Services:
         second_tier: SecondTier | None,
         library: PromptLibrary,
         hit_path: HitPath,
+        cache_moves: CacheMoves,
         embeddings: Embeddings,
         counting: Counting,
         checking: Checking,
@@ -89,6 +91,7 @@ class Services:
         self.version = version
         self.instance = instance
         self.limits = limits
+        self.cache_moves = cache_moves
         self.embeddings = embeddings
         self.counting = counting
         self.checking = checking

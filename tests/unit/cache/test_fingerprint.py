@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sutlerd.cache.fingerprint import FINGERPRINT_BYTES, fingerprint
+from sutlerd.cache.fingerprint import (
+    FINGERPRINT_BYTES,
+    REPLY,
+    TENANT_BYTES,
+    VECTOR,
+    fingerprint,
+    tenant_part,
+)
 
 ASKED: dict[str, Any] = {
     "tenant": "uid:1000",
@@ -119,4 +126,17 @@ def test_the_key_is_stable_between_releases() -> None:
     assert fingerprint(**ASKED).hex() == KNOWN
 
 
-KNOWN = "d2068390d3265b8879c1b9188bde730101066de30507bff37965af7983da1cef"
+KNOWN = (
+    "abeaaca75e2bf8bcb67e5c690210740572"
+    "2dbc8ae195b2ca49c47bed28c19b4d84b85e545693cc1da630564f0eb6783770"
+)
+
+
+def test_tenants_share_all_of_a_key_but_its_first_part() -> None:
+    ours, theirs = (fingerprint(**{**ASKED, "tenant": each}) for each in ("uid:1", "uid:2"))
+    assert ours[:TENANT_BYTES] == tenant_part("uid:1")
+    assert ours[:TENANT_BYTES] != theirs[:TENANT_BYTES]
+    assert ours[TENANT_BYTES:] == theirs[TENANT_BYTES:]
+    assert ours[TENANT_BYTES : TENANT_BYTES + 1] == REPLY
+    vector = fingerprint(**{**ASKED, "kind": "embed"})
+    assert vector[TENANT_BYTES : TENANT_BYTES + 1] == VECTOR

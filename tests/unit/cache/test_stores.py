@@ -198,3 +198,53 @@ async def test_memory_does_not_grow_by_overwriting(clock: VirtualClock) -> None:
     for _ in range(5000):
         put(store, b"key")
     assert len(store._terms) < 200
+
+
+async def pages(store: Store, prefix: bytes, *, limit: int, limit_bytes: int) -> list[list[bytes]]:
+    found: list[list[bytes]] = []
+    after: bytes | None = prefix
+    while after is not None:
+        page = await store.page(prefix, after, limit=limit, limit_bytes=limit_bytes)
+        found.append([entry.key for entry in page.entries])
+        after = page.next_after
+    return found
+
+
+async def test_pages_give_each_live_entry_below_a_prefix_once_and_in_order(
+    store: Store, clock: VirtualClock
+) -> None:
+    keys = [b"b%02d" % number for number in range(25)]
+    for key in (*reversed(keys), b"a", b"c", b"b"):
+        put(store, key, b"12345")
+    for key in keys[3:9]:
+        store.put(key, b"soon", scope="uid:1", ttl_s=10)
+    clock.advance(11)
+    live = [*keys[:3], *keys[9:]]
+    for limit, limit_bytes in ((1, MIB), (4, MIB), (100, MIB), (100, 1), (100, 12)):
+        found = await pages(store, b"b", limit=limit, limit_bytes=limit_bytes)
+        assert [key for page in found for key in page] == live
+        if limit_bytes == 12:
+            assert [len(page) for page in found[:-2]] == [3] * (len(found) - 2)
+    assert await pages(store, b"nothing", limit=5, limit_bytes=5) == [[]]
+
+
+async def test_a_page_holds_what_was_put_just_before(store: Store) -> None:
+    put(store, b"k1", b"payload")
+    page = await store.page(b"k", b"", limit=5, limit_bytes=MIB)
+    (entry,) = page.entries
+    assert (entry.key, entry.payload, entry.scope) == (b"k1", b"payload", "uid:1")
+    assert entry.expires_unix_s - entry.stored_unix_s == HOUR_S
+
+
+async def test_looking_whether_a_key_is_held_counts_as_no_use(
+    store: Store, clock: VirtualClock
+) -> None:
+    put(store, b"key")
+    assert store.holds(b"key")
+    await store.flush()
+    assert store.holds(b"key")
+    assert not store.holds(b"other")
+    stats = store.stats(None)
+    assert (stats["hits"], stats["misses"]) == (0, 0)
+    clock.advance(HOUR_S)
+    assert not store.holds(b"key")
