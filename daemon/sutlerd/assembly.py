@@ -251,14 +251,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         second_tier=lasting.second_tier,
         library=lasting.library,
         hit_path=hit_path,
-        cache_moves=CacheMoves(
-            store=lasting.store,
-            cache=ground.config.llm.cache,
-            library=lasting.library,
-            costs=ground.costs,
-            version=__version__,
-            clock=lasting.clock,
-        ),
+        cache_moves=_cache_moves(ground),
         embeddings=embeddings,
         counting=counting,
         checking=checking,
@@ -271,6 +264,17 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         circuits=lasting.experience.circuits,
         tasks=lasting.tasks,
         clock=lasting.clock,
+    )
+
+
+def _cache_moves(ground: Ground) -> CacheMoves:
+    return CacheMoves(
+        store=ground.lasting.store,
+        cache=ground.config.llm.cache,
+        library=ground.lasting.library,
+        costs=ground.costs,
+        version=__version__,
+        clock=ground.lasting.clock,
     )
 
 
