@@ -9,6 +9,7 @@ from sutler.cli_options import QUICK_S, add_timeout_option
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Dict, Optional
 
     from sutler.cli_terminal import Terminal
 
@@ -39,7 +40,7 @@ def run_reload(args: argparse.Namespace, term: Terminal) -> int:
     return OK
 
 
-def _named(change: dict[str, str | None]) -> dict[str, str]:
+def _named(change: Dict[str, Optional[str]]) -> Dict[str, str]:
     return {name: "nothing" if value is None else value for name, value in change.items()}
 
 

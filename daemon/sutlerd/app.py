@@ -103,6 +103,10 @@ class App:
         self.config, self.providers, self.attempts = config, providers, ground.attempts
         self.hub.adopt(build_serving(ground), config.limits)
 
+    def close_prompts(self) -> None:
+        """Have the library say no more, for the last line is that of the end."""
+        self._lasting.library.close()
+
     async def watch_prompts(self) -> None:
         """Take over changed prompt files for ever; nothing remembered outlives them."""
         await watch(self._lasting.library, lambda: self.hub.hit_path.forget_all())

@@ -276,6 +276,7 @@ async def _drain(
     why = exit_code.sentence
     if exit_code is Exit.CLEAN and calls_cut:
         why = f"Stopped as asked; the drain limit of {drain_s:g} s cut {calls_cut} calls."
+    app.close_prompts()
     log.event("info", "stopped", why=why, calls_cut=calls_cut, exit_code=int(exit_code))
     return exit_code
 

@@ -66,6 +66,7 @@ class PromptLibrary:
         self._lost: dict[Path, Problem] = {}
         self._marks: dict[Path, Mark] = {}
         self._told: frozenset[Problem] = frozenset()
+        self._is_closed = False
 
     @property
     def registry(self) -> Registry:
@@ -93,6 +94,11 @@ class PromptLibrary:
             if self._read_changes(at_once=first) or first:
                 self._build()
             return self._latest is not self._in_place
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether anybody can have been served from templates so far."""
+        return self._in_place is not None
 
     def put_in_place(self) -> None:
         """Serve from what was read last. On the event loop."""
@@ -188,6 +194,11 @@ class PromptLibrary:
             return _refused(source, "not YAML: not UTF-8 text", line)
         return read_templates(text, source)
 
+    def close(self) -> None:
+        """Say nothing from now on: the daemon's last line is not ours."""
+        with self._lock:
+            self._is_closed = True
+
     def _build(self) -> None:
         registry, fresh = gather(
             [kept.templates for kept in self._files.values()],
@@ -197,6 +208,8 @@ class PromptLibrary:
         )
         self._published.add(fresh)
         self._latest = registry
+        if self._is_closed:
+            return
         for problem in registry.problems:
             if problem not in self._told:
                 self._log.event("error", "prompts", said=str(problem))
@@ -215,8 +228,10 @@ async def watch(library: PromptLibrary, on_change: Callable[[], None]) -> None:
     """Look for changes for ever; ``on_change`` runs whenever other templates are in place."""
     while True:
         if await asyncio.to_thread(library.look):
+            others_were = library.is_in_place
             library.put_in_place()
-            on_change()
+            if others_were:
+                on_change()
         await asyncio.sleep(LOOK_INTERVAL_S)
 
 
