@@ -136,6 +136,48 @@ def test_a_lowered_limit_comes_back_with_time_and_never_beyond_what_is_configure
     assert seen[-1] == 60.0
 
 
+@pytest.mark.fault("P2")
+def test_one_refusal_of_who_has_no_limit_is_over_when_its_pause_is() -> None:
+    for habits in (AUTO, Habits(learns=True)):
+        for answered in (0, 3):
+            learner = Learner({}, Quota({}), habits)
+            for number in range(answered):
+                send(learner, 0.1 * number)
+                learner.answered(0.1 * number)
+                learner.quota.end(ONE, {}, 0.1 * number)
+            refuse(learner, send(learner, 1.0), 1.0, pause_s=0.5)
+            shortage = learner.quota.shortage(ONE, 1.0)
+            assert shortage is not None
+            assert shortage.wait_s == pytest.approx(0.5)
+            now_s = 1.501
+            for _ in range(20):
+                assert learner.quota.shortage(ONE, now_s) is None
+                send(learner, now_s)
+                now_s += 0.01
+                learner.answered(now_s)
+                learner.quota.end(ONE, {}, now_s)
+
+
+@pytest.mark.fault("P2")
+def test_a_row_of_refusals_that_told_no_rate_is_forgotten_when_the_provider_is_well() -> None:
+    learner, now_s = Learner({}, Quota({}), Habits(learns=True)), 0.0
+    for _ in range(10):
+        shortage = learner.quota.shortage(ONE, now_s)
+        now_s += (shortage.wait_s if shortage is not None else 0.0) + 0.001
+        refuse(learner, send(learner, now_s), now_s, pause_s=1.0)
+    well_s, waits_s = now_s, []
+    while now_s < well_s + 900.0:
+        shortage = learner.quota.shortage(ONE, now_s)
+        waits_s.append(shortage.wait_s if shortage is not None else 0.0)
+        now_s += waits_s[-1] + 0.001
+        send(learner, now_s)
+        now_s += 0.01
+        learner.answered(now_s)
+        learner.quota.end(ONE, {}, now_s)
+    assert max(waits_s) <= 61.0
+    assert max(waits_s[-100:]) < 0.1
+
+
 def test_without_headers_the_rate_is_learned_from_refusals() -> None:
     learner, now_s = Learner({}, Quota({}), AUTO), 0.0
     theirs, seen_s, answered, refused = 100.0, 0.0, 0, 0
