@@ -25,6 +25,8 @@ _MEMORY_S = 10.0
 #: So many answers within the memory are a measure of what passes; fewer say nothing of a limit.
 _MEASURE = 10.0
 _LEAST_SUPPOSED_PER_MINUTE = 12.0
+#: So long without a refusal, and what refusals alone have taught is doubted.
+_CALM_S = 120.0
 #: No vendor grants so much: a number beyond it, or below one, is a mistake.
 _LARGEST = 1e12
 NOTHING: Mapping[str, float] = MappingProxyType({})
@@ -135,8 +137,9 @@ class Learner:
         self._answers = self._answers * math.exp(-passed_s / _MEMORY_S) + 1.0
         if self.quota.window is not None:
             self.quota.window += 1
+        calm = now_s - self._refused_s > _CALM_S
         for limit in self.limits.values():
-            limit.grow(min(passed_s, 2 * _MEMORY_S), now_s, ramps=self._ramps)
+            limit.grow(min(passed_s, 2 * _MEMORY_S), now_s, ramps=self._ramps, calm=calm)
 
     def told(
         self,
@@ -224,11 +227,13 @@ class Learner:
         One refusal after few answers may have had any reason: then few calls are in flight for
         a while. Where it recurs a low pace is tried, which doubles until it is refused, too.
         """
-        measured = self._answers >= _MEASURE
+        passed_s = 0.0 if self._grown_s is None else max(0.0, now_s - self._grown_s)
+        answers = self._answers * math.exp(-passed_s / _MEMORY_S)
+        measured = answers >= _MEASURE
         if not measured and not recurs:
             self.quota.window = FIRST_WINDOW
             return
-        cut = max(0.8 * self._answers / _MEMORY_S * 60.0, _LEAST_SUPPOSED_PER_MINUTE)
+        cut = max(0.8 * answers / _MEMORY_S * 60.0, _LEAST_SUPPOSED_PER_MINUTE)
         level = min(1.0 - pause_s * cut / 60.0, 0.0)
         limit = Limit("requests", math.inf, now_s=now_s, cut=cut, level=level)
         limit.is_guess = not measured

@@ -182,15 +182,16 @@ class Limit:
         self.cut = self._cut_at = max(lower, _LEAST_PER_WINDOW)
         self._apply(now_s)
 
-    def grow(self, passed_s: float, now_s: float, *, ramps: bool) -> None:
-        """Believe more again, additively, or as slowly as a ramp limit wants it."""
+    def grow(self, passed_s: float, now_s: float, *, ramps: bool, calm: bool = False) -> None:
+        """Believe more again, additively, or as slowly as a ramp limit wants it; ever faster
+        where nobody tells a number and it is ``calm``: nothing was refused for some time."""
         if self.cut == self.held == math.inf:
             return
         if self.said == math.inf and self.bucket.level(now_s) > 0.5 * self.bucket.capacity:
             return  # it is not used: more of it would teach nothing
         if ramps:
             self.cut *= math.exp(passed_s * _RAMP_PER_S)
-        elif self.is_guess:
+        elif self.is_guess or (calm and self.said == math.inf):
             self.cut = min(self.cut * 2.0 ** (passed_s / _GUESS_DOUBLES_S), _UNBOUNDED)
             self._cut_at = self.cut
         else:

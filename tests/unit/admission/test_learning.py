@@ -139,17 +139,18 @@ def test_a_lowered_limit_comes_back_with_time_and_never_beyond_what_is_configure
 @pytest.mark.fault("P2")
 def test_one_refusal_of_who_has_no_limit_is_over_when_its_pause_is() -> None:
     for habits in (AUTO, Habits(learns=True)):
-        for answered in (0, 3):
+        # Many answers long ago tell nothing of today.
+        for answered, refused_s in ((0, 1.0), (3, 1.0), (50, 3600.0)):
             learner = Learner({}, Quota({}), habits)
             for number in range(answered):
-                send(learner, 0.1 * number)
-                learner.answered(0.1 * number)
-                learner.quota.end(ONE, {}, 0.1 * number)
-            refuse(learner, send(learner, 1.0), 1.0, pause_s=0.5)
-            shortage = learner.quota.shortage(ONE, 1.0)
+                send(learner, 0.01 * number)
+                learner.answered(0.01 * number)
+                learner.quota.end(ONE, {}, 0.01 * number)
+            refuse(learner, send(learner, refused_s), refused_s, pause_s=0.5)
+            shortage = learner.quota.shortage(ONE, refused_s)
             assert shortage is not None
             assert shortage.wait_s == pytest.approx(0.5)
-            now_s = 1.501
+            now_s = refused_s + 0.501
             for _ in range(20):
                 assert learner.quota.shortage(ONE, now_s) is None
                 send(learner, now_s)
