@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 
 from sutlerd.commands.arguments import overrides, parser
@@ -13,13 +14,15 @@ from sutlerd.system import garbage
 from sutlerd.system.exits import CannotStart, Exit
 
 _STDERR = 2
+_FOR_GOOD = (Exit.CANNOT_CREATE, Exit.STORAGE, Exit.ALREADY_RUNNING, Exit.CONFIGURATION)
+_HELD_BACK_S = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         if options.command is None:
-            return int(_run(options))
+            return int(_held_back(_run(options)))
         return int(_command(options))
     except CannotStart as refusal:
         _complain(refusal.message)
@@ -99,6 +102,17 @@ def _run(options: argparse.Namespace) -> Exit:
         return refusal.exit_code
     finally:
         log.close(timeout_s=1.0)
+
+
+def _held_back(ended: Exit) -> Exit:
+    """Wait a little before the end of a start that failed for good under socket activation.
+
+    Whoever waits on the socket has us started over and over until somebody mends what is wrong:
+    so it is found mended soon, and the machine has its peace meanwhile.
+    """
+    if ended in _FOR_GOOD and os.environ.get("LISTEN_PID") == str(os.getpid()):
+        time.sleep(_HELD_BACK_S)
+    return ended
 
 
 def _complain(message: str) -> None:
