@@ -29,6 +29,7 @@ from sutlerd.pipeline.experience import Experience
 from sutlerd.pipeline.idempotency import RequestLog
 from sutlerd.pipeline.places import Places
 from sutlerd.pipeline.tape import NOT_TAPED, Taped, open_tape
+from sutlerd.pipeline.tracing import Tracer
 from sutlerd.pipeline.turnstile import Turnstile
 from sutlerd.prompts.library import Folder, PromptLibrary, watch
 from sutlerd.prompts.published import Published
@@ -145,6 +146,7 @@ async def build(
     taped: Taped = NOT_TAPED,
     providers: Providers | None = None,
     ledger_store: LedgerStore | None = None,
+    tracer: Tracer | None = None,
 ) -> App:
     """Build everything behind the socket. ``stack`` ends it, in reverse order.
 
@@ -186,6 +188,7 @@ async def build(
         request_log=RequestLog(store, passing),
         library=_library(config, state_place, log),
         tape=tape,
+        tracer=tracer,
         clock=clock,
         log=log,
         instance=os.urandom(_INSTANCE_BYTES).hex(),

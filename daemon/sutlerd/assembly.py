@@ -32,14 +32,16 @@ from sutlerd.pipeline.counting import Counting
 from sutlerd.pipeline.embed_batch import Batch
 from sutlerd.pipeline.embedding import Embeddings
 from sutlerd.pipeline.experience import Experience
-from sutlerd.pipeline.hits import HitPath
+from sutlerd.pipeline.hits import HitPath, TracedHitPath
 from sutlerd.pipeline.idempotency import RequestLog
 from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.route import Router
 from sutlerd.pipeline.serve import Pipeline
 from sutlerd.pipeline.structured import Structured
 from sutlerd.pipeline.tape import Tape
+from sutlerd.pipeline.telling import Teller
 from sutlerd.pipeline.till import Till
+from sutlerd.pipeline.tracing import Tracer, vendor_of
 from sutlerd.pipeline.turnstile import Turnstile
 from sutlerd.pipeline.under_way import UnderWay
 from sutlerd.prompts.library import PromptLibrary
@@ -65,6 +67,7 @@ class Lasting:
     request_log: RequestLog
     library: PromptLibrary
     tape: Tape | None
+    tracer: Tracer | None
     clock: Clock
     log: EventLog
     instance: str
@@ -89,6 +92,7 @@ class Ground:
     attempts: Attempts
     till: Till
     costs: Costs
+    teller: Teller
 
 
 def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground:
@@ -134,6 +138,11 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
     lasting.treasury.accounting.meter.know(
         {name: {*each.models, *each.embed_models} for name, each in llm.providers.items()}
     )
+    if lasting.tracer is not None:
+        lasting.tracer.vendors = {
+            name: vendor_of(each.kind, None if each.kind == "embedded" else each.base_url)
+            for name, each in llm.providers.items()
+        }
     return Ground(
         config=config,
         providers=providers,
@@ -144,6 +153,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         attempts=attempts,
         till=till,
         costs=costs,
+        teller=Teller(log=lasting.log, clock=lasting.clock, tracer=lasting.tracer),
     )
 
 
@@ -160,13 +170,18 @@ def build_hub(ground: Ground) -> Hub:
 
 def build_serving(ground: Ground) -> Serving:
     lasting = ground.lasting
-    hit_path = HitPath(
-        lasting.store,
-        lasting.request_log,
-        lasting.treasury.accounting.hit_tallies,
-        # A recording hears of every reply.
-        remembers=lasting.tape is None,
-    )
+    tallies = lasting.treasury.accounting.hit_tallies
+    # A recording hears of every reply.
+    remembers = lasting.tape is None
+    hit_path = HitPath(lasting.store, lasting.request_log, tallies, remembers=remembers)
+    if lasting.tracer is not None:
+        hit_path = TracedHitPath(
+            lasting.store,
+            lasting.request_log,
+            tallies,
+            remembers=remembers,
+            tracer=lasting.tracer,
+        )
     return Serving(
         pipeline=_pipeline(ground),
         resolver=ground.resolver,
@@ -194,7 +209,7 @@ def _pipeline(ground: Ground) -> Pipeline:
         request_log=lasting.request_log,
         meter=lasting.treasury.accounting.meter,
         clock=lasting.clock,
-        log=lasting.log,
+        teller=ground.teller,
         spawn=ground.generation.spawn,
         drain_s=_drain_s(ground.config),
         tape=lasting.tape,
@@ -219,7 +234,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         store=lasting.store,
         second_tier=lasting.second_tier,
         clock=lasting.clock,
-        log=lasting.log,
+        teller=ground.teller,
         spawn=ground.generation.spawn,
         under_way=lasting.texts_under_way,
         max_reply_bytes=limits.owed_max_bytes,

@@ -43,6 +43,7 @@ from sutlerd.system.socket_path import closed_folder_warning
 from sutlerd.system.stall import Stall, StallWatcher
 from sutlerd.system.tokens import TokenBook
 from sutlerd.telemetry.logs import Log
+from sutlerd.tracing import open_tracing
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: For clients to take what they are owed when the daemon stops.
@@ -82,6 +83,7 @@ async def live(
     async with AsyncExitStack() as stack:
         places = _claim(stack, config, host)
         limit = _warn(config, places, hardened, log)
+        tracing = open_tracing(stack, config.llm.monitoring.tracing, clock=clock, log=log)
         app = await build(
             stack,
             config,
@@ -91,7 +93,9 @@ async def live(
             taped=taped,
             clock=clock,
             log=log,
+            tracer=None if tracing is None else tracing.tracer,
         )
+        app.hub.services.spans = None if tracing is None else tracing.queue
         notifier = Notifier(environ)
         app.hub.services.stalls = stack.enter_context(_watched_loop(log))
         doorkeeper = Doorkeeper(

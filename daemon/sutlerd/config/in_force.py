@@ -24,15 +24,7 @@ class Standing:
     loud: bool = False
 
 
-def _pending(without: str, *, loud: bool = False) -> Standing:
-    return Standing(in_force=False, without=without, loud=loud)
-
-
-IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType(
-    {
-        "llm.monitoring.tracing": _pending("no traces are sent"),
-    }
-)
+IN_FORCE: Final[Mapping[str, Standing]] = MappingProxyType({})
 
 #: Dialects that have code behind them; a provider of another one is off, and says so.
 SERVED_DIALECTS: Final = frozenset({"anthropic", "openai_chat", "ollama", "voyage"})

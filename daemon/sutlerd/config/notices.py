@@ -55,7 +55,7 @@ _EXTRAS: Final = (
         lambda config: config.llm.monitoring.tracing.enabled,
         Extra(
             name="otel",
-            module="opentelemetry.sdk",
+            module="opentelemetry.proto",
             path=("llm", "monitoring", "tracing"),
             without="no traces are sent",
         ),

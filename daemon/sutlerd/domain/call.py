@@ -111,7 +111,7 @@ class Call:
     ``routes`` is the chain in order, never empty. ``deadline_s`` is on the monotonic
     clock and bounds the whole call; ``cacheable`` says whether sharing and storing are
     allowed at all, ``cache_mode`` what the caller wants of it. ``prompt`` is the template it
-    was made from, if it was.
+    was made from, if it was; ``traceparent`` what the caller says of its own trace.
     """
 
     request_id: str
@@ -128,3 +128,4 @@ class Call:
     stream: bool
     idempotent: bool
     prompt: PromptUse | None = None
+    traceparent: str | None = None

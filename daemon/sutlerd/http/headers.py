@@ -11,9 +11,9 @@ from typing import Any
 
 from sutlerd.domain.errors import InvalidParams
 from sutlerd.http.calls import Told
+from sutlerd.telemetry.trace_context import read_traceparent
 
 _REQUEST_NAME = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _SHOWN = 100
 
 #: (limit, remaining, reset_s) by the name of a bucket.
@@ -24,16 +24,16 @@ def options(headers: Mapping[str, str]) -> dict[str, Any]:
     """Give the parameters that a request's headers say. Raises ``InvalidParams``.
 
     ``x-sutler-labels`` is ``name=value`` with commas between; ``x-sutler-cache`` and
-    ``x-sutler-lane`` are words of the wire. ``idempotency-key`` is the ``request_id``. The
-    trace of ``traceparent`` becomes the label ``trace``; one that is malformed is nobody's.
+    ``x-sutler-lane`` are words of the wire. ``idempotency-key`` is the ``request_id``,
+    a ``traceparent`` that is one is that of ``metadata``.
     """
     found: dict[str, Any] = {}
     labels = _labels(headers.get("X-Sutler-Labels", ""))
-    trace = _TRACE.fullmatch(headers.get("Traceparent", ""))
-    if trace is not None and set(trace[1]) != {"0"}:
-        labels.setdefault("trace", trace[1])
     if labels:
         found["labels"] = labels
+    traceparent = headers.get("Traceparent")
+    if read_traceparent(traceparent) is not None:
+        found["metadata"] = {"traceparent": traceparent}
     for header, name in (("X-Sutler-Lane", "lane"), ("X-Sutler-Cache", "cache")):
         if header in headers:
             found[name] = headers[header]

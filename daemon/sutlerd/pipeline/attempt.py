@@ -20,13 +20,15 @@ from sutlerd.domain.errors import (
     ShuttingDown,
 )
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.reply import Embedded, Reply
 from sutlerd.pipeline.circuits import RouteClosed
 from sutlerd.pipeline.experience import Experience
-from sutlerd.pipeline.failing import error_of, error_of_closed, told
+from sutlerd.pipeline.failing import error_of, error_of_closed
 from sutlerd.pipeline.hedge import Beaten, Known, Race
 from sutlerd.pipeline.journey import Arrived, Ear, Journey, Leg, T, Trip
 from sutlerd.pipeline.retry import Again, Decision, Effort, NextRoute
 from sutlerd.pipeline.till import Till
+from sutlerd.pipeline.tried import ANSWERED, Tried
 from sutlerd.pipeline.turnstile import Passed, Turnstile
 from sutlerd.providers.contract import AttemptFailed, Outcome, Provider
 
@@ -34,7 +36,6 @@ from sutlerd.providers.contract import AttemptFailed, Outcome, Provider
 _MORE_PATIENCE_S = 0.01
 #: Attempts that a hedged one takes.
 _BOTH = 2
-_ANSWERED = "ok"
 #: Refusals of an attempt before anything is sent. Other routes may be free, or have room.
 _NOT_ASKED = (RateLimited, BudgetExceeded, PriceUnknown, LedgerUnavailable)
 
@@ -157,7 +158,7 @@ class Attempts:
         first = self._attempt(trip, leg, Ear(clock=self._clock, race=race))
         arrived = await race.run(first, late_s=late_s, second=second)
         # Who answered stands last, whenever the other one ended.
-        trip.told.sort(key=lambda row: bool(row["outcome"] == _ANSWERED))
+        trip.told.sort(key=lambda row: bool(row["outcome"] == ANSWERED))
         return arrived
 
     def _late_s(self, trip: Trip[T], leg: Leg) -> float | None:
@@ -173,33 +174,31 @@ class Attempts:
         payload = await trip.journey.known(leg)
         if payload is not None:
             raise Known(payload)
-        started_s = self._clock.monotonic_s()
+        asked_s = self._clock.monotonic_s()
         try:
-            passed = await self._admitted(trip.journey, leg, started_s)
+            passed = await self._admitted(trip.journey, leg, asked_s)
             trip.effort.starts()
             trip.queued_s += passed.permit.queued_s
             trip.bucket = passed.permit.bucket or trip.bucket
-            started_s = self._clock.monotonic_s()
-            ear.sent()
-            brought, cost_nanousd = await self._once(trip.journey, leg, passed, started_s, ear)
+            sent_s = ear.sent()
+            brought, cost_nanousd = await self._once(trip.journey, leg, passed, sent_s, ear)
         except RouteClosed:
-            trip.told.append(told(leg.route, "circuit_open", 0.0))
+            trip.note(self._tried(leg, "circuit_open", asked_s, ear))
             raise
         except _NOT_ASKED as refused:
-            trip.told.append(told(leg.route, refused.type, 0.0))
+            trip.note(self._tried(leg, refused.type, asked_s, ear))
             raise
         except AttemptFailed as failure:
-            passed_s = self._clock.monotonic_s() - started_s
-            trip.told.append(told(leg.route, failure.kind, passed_s))
+            trip.note(self._tried(leg, failure.kind, asked_s, ear, status=failure.status))
             trip.failed = leg
             raise
         except (asyncio.CancelledError, Beaten):
-            trip.told.append(told(leg.route, "cut", self._clock.monotonic_s() - started_s))
+            trip.note(self._tried(leg, "cut", asked_s, ear))
             raise
-        ended_s = self._clock.monotonic_s()
-        trip.told.append(told(leg.route, _ANSWERED, ended_s - started_s))
+        tried = self._tried(leg, ANSWERED, asked_s, ear, brought=brought, cost_nanousd=cost_nanousd)
+        trip.note(tried)
         if self._hedge_after_pct is not None:
-            passed_s = (ear.heard_s or ended_s) - started_s
+            passed_s = (ear.heard_s or tried.ended_s) - sent_s
             self._experience.latencies.learn((leg.route, trip.journey.streams), passed_s)
         return Arrived(
             brought=brought,
@@ -209,6 +208,30 @@ class Attempts:
             bucket=trip.bucket,
             cost_nanousd=cost_nanousd,
             retries_left=trip.effort.attempts_left,
+        )
+
+    def _tried(
+        self,
+        leg: Leg,
+        outcome: str,
+        asked_s: float,
+        ear: Ear,
+        *,
+        status: int | None = None,
+        brought: Reply | Embedded | None = None,
+        cost_nanousd: int | None = None,
+    ) -> Tried:
+        """Say how an attempt that ends now went."""
+        return Tried(
+            route=leg.route,
+            outcome=outcome,
+            asked_s=asked_s,
+            ended_s=self._clock.monotonic_s(),
+            sent_s=ear.sent_s,
+            heard_s=ear.heard_s,
+            status=status,
+            brought=brought,
+            cost_nanousd=cost_nanousd,
         )
 
     async def _pause(self, delay_s: float) -> None:

@@ -13,6 +13,7 @@ from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.resolve import Resolved
 from sutlerd.pipeline.result import encode_pieces
 from sutlerd.pipeline.till import Bill
+from sutlerd.pipeline.tried import Tried
 from sutlerd.providers.contract import Provider
 
 #: Gives what is stored of a leg's answer.
@@ -74,6 +75,10 @@ class ChatJourney:
     @billed.setter
     def billed(self, attempts: int) -> None:
         self._flight.billed = attempts
+
+    @property
+    def tried(self) -> list[Tried]:
+        return self._flight.tried
 
     @property
     def streams(self) -> bool:

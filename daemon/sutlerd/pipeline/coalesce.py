@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from sutlerd.domain.errors import CallError, Overloaded
 from sutlerd.pipeline.idempotency import Asked
 from sutlerd.pipeline.result import Answer
+from sutlerd.pipeline.tried import Tried
 
 MAX_FOLLOWERS = 65_536
 
@@ -35,10 +36,11 @@ class Follower(Protocol):
 class Flight:
     """One shared call under way. ``key`` is ``None`` for one that nobody may join.
 
-    ``asked`` lists the requests with an id that this flight will answer. ``first_piece_s`` is
-    how long the provider took to begin a stream. ``billed`` counts the attempts under way that
-    cost money, two where one is hedged: a flight that everybody has left is then read to its
-    end for a while, so that its true cost is known, and may be joined again.
+    ``asked`` lists the requests with an id that this flight will answer, ``tried`` the attempts
+    so far. ``first_piece_s`` is how long the provider took to begin a stream. ``billed`` counts
+    the attempts under way that cost money, two where one is hedged: a flight that everybody has
+    left is then read to its end for a while, so that its true cost is known, and may be joined
+    again.
     """
 
     __slots__ = (
@@ -55,6 +57,7 @@ class Flight:
         "pieces",
         "stores",
         "taped",
+        "tried",
     )
 
     def __init__(self, flights: Flights, key: Hashable | None) -> None:
@@ -71,6 +74,7 @@ class Flight:
         self.stores = False
         self.taped: list[tuple[Follower, dict[str, Any]]] = []
         self.first_piece_s: float | None = None
+        self.tried: list[Tried] = []
 
     @property
     def followers(self) -> int:

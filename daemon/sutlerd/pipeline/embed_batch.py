@@ -14,6 +14,7 @@ from sutlerd.pipeline.embed_result import Vector
 from sutlerd.pipeline.journey import Leg
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.till import Bill
+from sutlerd.pipeline.tried import Tried
 from sutlerd.providers.contract import Provider
 
 _BYTES_PER_TOKEN = 2
@@ -39,6 +40,8 @@ class Batch:
         self.embedded: Embedded | None = None
         self.cost_nanousd: int | None = 0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.tried: list[Tried] = []
+        self.traceparent: str | None = None
         self.task: asyncio.Task[None] | None = None
 
 
@@ -69,6 +72,10 @@ class BatchJourney:
     @billed.setter
     def billed(self, attempts: int) -> None:
         self.batch.billed = attempts
+
+    @property
+    def tried(self) -> list[Tried]:
+        return self.batch.tried
 
     @property
     def streams(self) -> bool:

@@ -18,7 +18,7 @@ from sutlerd.cache.fingerprint import fingerprint
 from sutlerd.domain.call import CacheMode, EmbedRequest, Labels, Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CacheMiss, CallError, InternalError, Timeout
-from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded
 from sutlerd.pipeline.accounting import Accounting
@@ -29,9 +29,10 @@ from sutlerd.pipeline.embed_result import Vector, check_texts, compose_vectors
 from sutlerd.pipeline.params import EmbedParams
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.recording import canonical
-from sutlerd.pipeline.resolve import Resolver
+from sutlerd.pipeline.resolve import Resolver, traceparent_of
 from sutlerd.pipeline.route import Router
 from sutlerd.pipeline.tape import Player, Tape
+from sutlerd.pipeline.telling import Teller
 from sutlerd.pipeline.till import Bill
 from sutlerd.providers.contract import Provider
 
@@ -55,7 +56,7 @@ class Embeddings:
         store: Store,
         second_tier: SecondTier | None,
         clock: Clock,
-        log: EventLog,
+        teller: Teller,
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
         under_way: dict[bytes, Batch],
         max_reply_bytes: int,
@@ -71,7 +72,7 @@ class Embeddings:
         self._store = store
         self._second_tier = second_tier
         self._clock = clock
-        self._log = log
+        self._teller = teller
         self._spawn = spawn
         self._max_reply_bytes = max_reply_bytes
         self._drain_s = drain_s
@@ -235,6 +236,7 @@ class Embeddings:
             batch = Batch(texts, params.dimensions, params.extra)
             batch.patience_until_s = deadline_s
             batch.ttl_s = ttl_s
+            batch.traceparent = traceparent_of(params.metadata)
             opened.append(batch)
             if shares:
                 self._under_way.update(dict.fromkeys(batch.texts, batch))
@@ -274,7 +276,7 @@ class Embeddings:
                 batch.task.cancel()
 
     async def _buy(self, batch: Batch, route: Route, order: _Order) -> None:
-        caller = order.asker.caller
+        started_s = self._clock.monotonic_s()
         journey = BatchJourney(
             batch=batch,
             asker=order.asker,
@@ -287,17 +289,10 @@ class Embeddings:
             arrived = await self._attempts.travel([route], journey)
             batch.cost_nanousd = arrived.cost_nanousd
         except CallError as error:
-            self._log.event(
-                error.log_level,
-                "embed",
-                outcome=error.type,
-                uid=caller.uid,
-                route=str(route),
-                texts=len(batch.texts),
-                error=error.message,
-            )
+            self._teller.bought(batch, order.bill, route, started_s, error=error)
             _fail(batch, error)
         except asyncio.CancelledError:
+            self._teller.bought(batch, order.bill, route, started_s)
             batch.done.cancel()
             raise
         except BaseException as error:
@@ -306,18 +301,9 @@ class Embeddings:
             raise
         else:
             _accept(batch, arrived.brought)
-            self._log.event(
-                "info",
-                "embed",
-                outcome="ok",
-                uid=caller.uid,
-                route=str(route),
-                texts=len(batch.texts),
-                tokens_in=arrived.brought.usage.tokens_in,
-                cost_nanousd=batch.cost_nanousd,
-            )
+            self._teller.bought(batch, order.bill, route, started_s)
             batch.done.set_result(None)
-            await self._keep(batch, self._resolver.tenant(caller))
+            await self._keep(batch, self._resolver.tenant(order.bill.caller))
         finally:
             self._forget(batch)
 

@@ -18,6 +18,7 @@ from sutlerd.cache.contract import Store
 from sutlerd.ledger.rows import Payer
 from sutlerd.pipeline.idempotency import RequestLog
 from sutlerd.pipeline.result import served_ending, served_from
+from sutlerd.pipeline.tracing import Tracer
 
 MAX_MEMO_BYTES = 32 * 1024 * 1024
 MAX_PARAMS_BYTES = 64 * 1024
@@ -83,6 +84,8 @@ class Known:
         self.saved_nanousd = 0
 
 
+#: Differ between requests that are one and the same.
+_LEFT_OUT = ("request_id", "metadata")
 #: No answer ends so.
 _NO_ENDING = b"\0"
 
@@ -90,10 +93,10 @@ _NO_ENDING = b"\0"
 class HitPath:
     """The memo, and the look into the store.
 
-    Parameters are compared as they were written, but for ``request_id``, which the caller of
-    these methods has taken out and checked. The text of another order or spelling is resolved
-    once more and leads to the same fingerprint. Without ``remembers`` every request goes the
-    long way.
+    Parameters are compared as they were written, but for ``metadata``, which a caller's traces
+    change every time, and ``request_id``, which who calls these methods has taken out and
+    checked. The text of another order or spelling is resolved once more and leads to the same
+    fingerprint. Without ``remembers`` every request goes the long way.
     """
 
     def __init__(
@@ -121,6 +124,10 @@ class HitPath:
 
         ``place`` names scope and payer, as for ``learn``. What is given is tallied.
         """
+        if "metadata" in params:
+            if type(params["metadata"]) is not dict:
+                return None
+            params = {name: params[name] for name in params if name != "metadata"}
         known = self._memo.get((place, method, orjson.dumps(params)))
         if known is None:
             return None
@@ -139,7 +146,7 @@ class HitPath:
         self, place: str, payer: Payer, method: str, params: Mapping[str, Any], key: bytes
     ) -> None:
         """Remember what a request without its ``request_id`` resolved to, and who pays."""
-        text = orjson.dumps({name: params[name] for name in params if name != "request_id"})
+        text = orjson.dumps({name: params[name] for name in params if name not in _LEFT_OUT})
         if len(text) > MAX_PARAMS_BYTES or not self._remembers:
             return
         if self._memo_bytes > self._max_memo_bytes:
@@ -157,3 +164,27 @@ class HitPath:
         known.ending = served_ending(payload)
         known.saved_nanousd = served.saved_nanousd or 0
         known.tally = self._tallies.of(known.payer, served.provider, served.model)
+
+
+class TracedHitPath(HitPath):
+    """The same where traces are sent: counts every hit, and has one in so many traced."""
+
+    def __init__(self, *args: Any, tracer: Tracer, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._tracer = tracer
+
+    def find(
+        self, place: str, uid: int, method: str, params: Mapping[str, Any], request_id: str | None
+    ) -> bytes | None:
+        payload = super().find(place, uid, method, params, request_id)
+        if payload is not None and self._tracer.hit_is_due():
+            served = served_from(payload)
+            said = params.get("metadata") or {}
+            self._tracer.hit(
+                uid,
+                served.provider,
+                served.model,
+                request_id=request_id,
+                traceparent=said.get("traceparent"),
+            )
+        return payload

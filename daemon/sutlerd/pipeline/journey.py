@@ -17,6 +17,7 @@ from sutlerd.pipeline.hedge import Race
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.retry import Effort
 from sutlerd.pipeline.till import Bill
+from sutlerd.pipeline.tried import Tried
 from sutlerd.providers.contract import BuiltRequest, Provider
 
 T = TypeVar("T", Reply, Embedded)
@@ -55,6 +56,10 @@ class Journey(Protocol[T_co]):
 
     #: How many attempts are under way that cost money: they are read to their end for their usage.
     billed: int
+
+    @property
+    def tried(self) -> list[Tried]:
+        """Give the notes on its attempts, for who tells of them at the end."""
 
     @property
     def streams(self) -> bool:
@@ -108,6 +113,12 @@ class Trip(Generic[T]):
     queued_s: float = 0.0
     bucket: str | None = None
 
+    def note(self, tried: Tried) -> None:
+        """Note an attempt that has ended, for callers and for who tells of it."""
+        passed_s = 0.0 if tried.sent_s is None else tried.ended_s - tried.sent_s
+        self.told.append(told(tried.route, tried.outcome, passed_s))
+        self.journey.tried.append(tried)
+
     def next_leg(self) -> Leg | None:
         """Give the next route's leg, passing over routes that cannot honour the request."""
         while self.ahead:
@@ -126,11 +137,15 @@ class Ear:
 
     clock: Clock
     race: Race[Any] | None = None
+    sent_s: float | None = None
     heard_s: float | None = None
 
-    def sent(self) -> None:
+    def sent(self) -> float:
+        """Note that the attempt is sent, and give the moment."""
         if self.race is not None:
             self.race.sent.set()
+        self.sent_s = sent_s = self.clock.monotonic_s()
+        return sent_s
 
     def heard(self) -> None:
         if self.race is not None:

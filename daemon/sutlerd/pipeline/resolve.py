@@ -201,6 +201,7 @@ class Resolver:
             stream=options.stream,
             idempotent=options.request_id is not None,
             prompt=use,
+            traceparent=traceparent_of(options.metadata),
         )
 
     def _chat_request(
@@ -262,6 +263,12 @@ def _canonical(
         messages=messages,
         prompt_hash=use.hash if use is not None else None,
     )
+
+
+def traceparent_of(metadata: Mapping[str, Any] | None) -> str | None:
+    """Give what a caller says of its own trace; whether it is well-formed is not looked at."""
+    said = None if metadata is None else metadata.get("traceparent")
+    return said if isinstance(said, str) else None
 
 
 def read_labels(labels: Mapping[str, str | int]) -> Labels:

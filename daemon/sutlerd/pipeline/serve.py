@@ -18,7 +18,7 @@ from sutlerd.cache.contract import SecondTier, Store
 from sutlerd.domain.call import CacheMode, Call
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CacheMiss, CallError, InternalError
-from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.domain.ports import Clock
 from sutlerd.domain.reply import Reply
 from sutlerd.pipeline.coalesce import Flight, Flights, Follower
 from sutlerd.pipeline.costs import Costs
@@ -29,6 +29,7 @@ from sutlerd.pipeline.resolve import Resolved, Resolver
 from sutlerd.pipeline.result import Answer, encode_payload
 from sutlerd.pipeline.structured import Structured
 from sutlerd.pipeline.tape import Player, Recorder, Tape
+from sutlerd.pipeline.telling import Teller
 from sutlerd.pipeline.under_way import UnderWay
 from sutlerd.telemetry.meter import Meter
 
@@ -58,7 +59,7 @@ class Pipeline:
         request_log: RequestLog,
         meter: Meter,
         clock: Clock,
-        log: EventLog,
+        teller: Teller,
         spawn: Spawn,
         drain_s: float,
         tape: Tape | None = None,
@@ -73,7 +74,7 @@ class Pipeline:
         self._under_way = under_way
         self._meter = meter
         self._clock = clock
-        self._log = log
+        self._teller = teller
         self._spawn = spawn
         self._drain_s = drain_s
         self._tape = tape
@@ -106,6 +107,7 @@ class Pipeline:
                 if self._tape is not None and resolved.asked is not None:
                     self._tape.keep(resolved.asked, payload)
                 _give(Answer(payload=payload, cached=True), follower)
+                self._teller.known(call, payload)
                 return None
             flight = self._joinable_flight(resolved)
         if flight is None:
@@ -189,14 +191,16 @@ class Pipeline:
                 answer = self._keep(flight, resolved, arrived, earned.cost_nanousd)
                 await self._made_sure(flight, answer)
                 self._measure(flight, arrived, started_s)
-                self._log_call(call, started_s, arrived=arrived, answer=answer)
+                self._teller.called(flight, call, started_s, arrived=arrived, answer=answer)
         except Known as known:
+            if flight.tried:
+                self._teller.called(flight, call, started_s, known=True)
             self._finish(flight, Answer(payload=known.payload, cached=True))
         except CallError as error:
-            self._log_call(call, started_s, error=error)
+            self._teller.called(flight, call, started_s, error=error)
             flight.fail(error)
         except asyncio.CancelledError:
-            self._log_call(call, started_s)
+            self._teller.called(flight, call, started_s)
             raise
         except BaseException as error:
             # A bug of ours must not leave callers waiting; the task's group hears of it too.
@@ -283,38 +287,6 @@ class Pipeline:
             attempt_s=arrived.attempts[-1]["ms"] / 1000,
             tokens_out=arrived.brought.usage.tokens_out,
         )
-
-    def _log_call(
-        self,
-        call: Call,
-        started_s: float,
-        *,
-        arrived: Arrived[Reply] | None = None,
-        answer: Answer | None = None,
-        error: CallError | None = None,
-    ) -> None:
-        fields: dict[str, Any] = {
-            "request_id": call.request_id,
-            "uid": call.caller.uid,
-            "route": str(arrived.leg.route if arrived else call.routes[0]),
-            "ms": round((self._clock.monotonic_s() - started_s) * 1000, 1),
-        }
-        if call.prompt is not None:
-            fields["prompt"] = f"{call.prompt.name}@{call.prompt.version}"
-        if arrived is not None and answer is not None:
-            usage = arrived.brought.usage
-            fields |= {
-                "tokens_in": usage.tokens_in,
-                "tokens_out": usage.tokens_out,
-                "cost_nanousd": answer.cost_nanousd,
-                "attempts": len(arrived.attempts),
-            }
-            self._log.event("info", "call", outcome="ok", **fields)
-        elif error is not None:
-            fields["error"] = error.message
-            self._log.event(error.log_level, "call", outcome=error.type, **fields)
-        else:
-            self._log.event("info", "call", outcome="cancelled", **fields)
 
 
 def _give(answer: Answer, follower: Follower) -> None:

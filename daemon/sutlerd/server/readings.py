@@ -28,6 +28,7 @@ def gather(
     lanes: Mapping[str, Mapping[str, float]],
     circuits: Iterable[Mapping[str, Any]],
     money: MoneyReadings,
+    spans: Mapping[str, int],
 ) -> Readings:
     """Read everything once. To be called on the event loop: what it reads belongs to it."""
     return Readings(
@@ -44,6 +45,7 @@ def gather(
         longest_stall_s=stalls.longest_s if stalls is not None else 0.0,
         loop_lag_s=stalls.late_s if stalls is not None else 0.0,
         money=money,
+        spans=dict(spans),
         in_flight={name: _in_flight(provider) for name, provider in providers.items()},
         circuits={_route(row): row["state"] for row in circuits},
         store_bytes={"cache": int(store.stats(None)["size_bytes"])},

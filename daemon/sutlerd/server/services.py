@@ -31,6 +31,7 @@ from sutlerd.system.stall import StallWatcher
 from sutlerd.system.tasks import Tasks
 from sutlerd.system.tokens import TokenBook
 from sutlerd.telemetry.readings import Readings
+from sutlerd.telemetry.span_queue import SpanQueue
 
 if TYPE_CHECKING:
     from sutlerd.server.hub import Hub
@@ -54,13 +55,14 @@ class Control:
 
 class Services:
     """``off`` tells why a configured provider is not in service; ``default_route`` is shown
-    by ``models``. ``hub`` is set by the hub that serves by this, ``stalls``, ``tokens`` and
-    ``control`` by who starts the daemon. Made anew by every reload; what lasts is taken
-    over by ``inherit``."""
+    by ``models``. ``hub`` is set by the hub that serves by this, ``stalls``, ``tokens``,
+    ``control`` and, where traces are sent, ``spans`` by who starts the daemon. Made anew by every
+    reload; what lasts is taken over by ``inherit``."""
 
     hub: Hub
     stalls: StallWatcher | None = None
     control: Control | None = None
+    spans: SpanQueue | None = None
     tokens: TokenBook
 
     def __init__(
@@ -115,6 +117,7 @@ class Services:
         """Go on where the services of the configuration before this one end."""
         self.stalls = older.stalls
         self.control = older.control
+        self.spans = older.spans
         self.tokens = older.tokens
         self._started_s = older._started_s
 
@@ -164,6 +167,7 @@ class Services:
             "connections_refused": tally.refused_connections,
             "budgets": self.budget_views.budgets(caller)["budgets"],
             "alerts": self.budget_views.alerts() if caller.may_operate else None,
+            "tracing": self._tracing() if caller.may_operate else None,
             "process": self._process() if caller.may_operate else None,
             "recent_errors": hub.accounting.recent_errors(caller),
             "last_reload": self._last_reload() if caller.may_operate else None,
@@ -181,6 +185,7 @@ class Services:
             lanes=self._queue_by_lane(),
             circuits=self._circuits.snapshot(),
             money=self.budget_views.readings(),
+            spans={} if self.spans is None else dict(self.spans.counts()),
         )
 
     def queue(self, caller: Caller) -> list[dict[str, Any]]:
@@ -220,6 +225,9 @@ class Services:
             "files": registry.files,
             "problems": said if caller.may_operate else len(said),
         }
+
+    def _tracing(self) -> dict[str, int] | None:
+        return None if self.spans is None else dict(self.spans.counts())
 
     def _process(self) -> dict[str, Any]:
         """Tell what is in use inside; when all is quiet, it is what it was before."""

@@ -198,6 +198,8 @@ _OF_STATE: Final[tuple[tuple[str, Kind, tuple[str, ...], str, Callable[..., obje
      lambda m, r: _one(r.loop_stalls)),
     ("sutler_loop_longest_stall_seconds", _G, (), "The longest of them.",
      lambda m, r: _one(r.longest_stall_s)),
+    ("sutler_spans", _C, ("outcome",), "Spans of traces that were sent, or dropped.",
+     lambda m, r: [((how,), r.spans[how]) for how in ("sent", "dropped") if how in r.spans]),
     ("sutler_store_bytes", _G, ("store",), "What the files of cache and ledger hold.",
      lambda m, r: [((name,), size) for name, size in r.store_bytes.items()]),
 )  # fmt: skip

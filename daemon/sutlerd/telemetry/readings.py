@@ -45,7 +45,8 @@ class LaneReading:
 @record
 class Readings:
     """``circuits`` are ``{route: state}`` with the states of ``CIRCUIT_STATES``; ``store_bytes``
-    is ``{name: bytes}``; ``in_flight`` are attempts under way by provider."""
+    is ``{name: bytes}``; ``in_flight`` are attempts under way by provider;
+    ``spans`` counts those sent, dropped and waiting, if traces are sent."""
 
     version: str
     python: str
@@ -62,6 +63,7 @@ class Readings:
     money: MoneyReadings
     in_flight: dict[str, int] = field(default_factory=dict)
     store_bytes: dict[str, int] = field(default_factory=dict)
+    spans: dict[str, int] = field(default_factory=dict)
     circuits: dict[str, str] = field(default_factory=dict)
     lanes: tuple[LaneReading, ...] = ()
     buckets: tuple[BucketReading, ...] = ()

@@ -72,9 +72,9 @@ def test_nothing_is_known_of_models_at_servers_of_ones_own() -> None:
     assert retirement("openai", "o1-mini") is not None
 
 
-@pytest.mark.parametrize("path", IN_FORCE)
-def test_every_entry_of_what_is_in_force_is_a_setting(path: str) -> None:
-    assert at(Config, path.replace("*", "NAME").split(".")) is not None
+def test_every_entry_of_what_is_in_force_is_a_setting() -> None:
+    for path in IN_FORCE:
+        assert at(Config, path.replace("*", "NAME").split(".")) is not None, path
 
 
 def test_a_provider_of_a_dialect_without_code_is_off() -> None:

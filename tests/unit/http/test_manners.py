@@ -70,11 +70,8 @@ def test_headers_become_parameters() -> None:
         }
     )
     assert found == {
-        "labels": {
-            "component": "planner",
-            "rank": "3",
-            "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
-        },
+        "labels": {"component": "planner", "rank": "3"},
+        "metadata": {"traceparent": trace},
         "lane": "background",
         "cache": "off",
         "request_id": "abc-1",

@@ -1,0 +1,153 @@
+"""What is told of a call that a provider was asked for: one line in the log, and its spans.
+
+The line says who asked, what of whom, how long it waited and took, what it cost and how it
+ended. Nothing of what was said is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sutlerd.domain.call import Call, Labels, Route
+from sutlerd.domain.caller import Caller
+from sutlerd.domain.errors import CallError
+from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.domain.reply import Reply
+from sutlerd.pipeline.coalesce import Flight
+from sutlerd.pipeline.embed_batch import Batch
+from sutlerd.pipeline.journey import Arrived
+from sutlerd.pipeline.result import Answer, served_from
+from sutlerd.pipeline.till import Bill
+from sutlerd.pipeline.tracing import Ending, Tracer
+from sutlerd.pipeline.tried import ANSWERED, Tried
+from sutlerd.telemetry import conventions
+
+CANCELLED = "cancelled"
+
+
+class Teller:
+    """``tracer`` is ``None`` where no traces are sent. Times are monotonic seconds."""
+
+    def __init__(self, *, log: EventLog, clock: Clock, tracer: Tracer | None) -> None:
+        self._log = log
+        self._clock = clock
+        self._tracer = tracer
+
+    def called(
+        self,
+        flight: Flight,
+        call: Call,
+        started_s: float,
+        *,
+        arrived: Arrived[Reply] | None = None,
+        answer: Answer | None = None,
+        error: CallError | None = None,
+        known: bool = False,
+    ) -> None:
+        """Tell how a chat call ended: by an answer, by one that was ``known`` after all, by an
+        error, or, without any, by nobody's waiting for it any more."""
+        ending = Ending(
+            operation=conventions.CHAT,
+            request_id=call.request_id,
+            caller=call.caller,
+            labels=call.labels,
+            route=call.routes[0] if arrived is None else arrived.leg.route,
+            started_s=started_s,
+            outcome=_outcome(known or arrived is not None, error),
+            tried=flight.tried,
+            traceparent=call.traceparent,
+            call=call,
+            reply=None if arrived is None else arrived.brought,
+            cost_nanousd=None if answer is None else answer.cost_nanousd,
+            queued_s=_queued_s(flight.tried),
+            bucket=None if arrived is None else arrived.bucket,
+        )
+        more = {} if call.prompt is None else {"prompt": _prompt(call)}
+        self._tell("call", ending, error, more)
+
+    def bought(
+        self,
+        batch: Batch,
+        bill: Bill,
+        route: Route,
+        started_s: float,
+        *,
+        error: CallError | None = None,
+    ) -> None:
+        """Tell how the purchase of some texts' embeddings ended."""
+        ending = Ending(
+            operation=conventions.EMBEDDINGS,
+            request_id=bill.request_id,
+            caller=bill.caller,
+            labels=bill.labels,
+            route=route,
+            started_s=started_s,
+            outcome=_outcome(batch.embedded is not None, error),
+            tried=batch.tried,
+            traceparent=batch.traceparent,
+            reply=batch.embedded,
+            cost_nanousd=None if batch.embedded is None else batch.cost_nanousd,
+            queued_s=_queued_s(batch.tried),
+        )
+        self._tell("embed", ending, error, {"texts": len(batch.texts)})
+
+    def known(self, call: Call, payload: bytes) -> None:
+        """Note a call that was answered from the cache on the long way."""
+        tracer = self._tracer
+        if tracer is None or not tracer.hit_is_due():
+            return
+        served = served_from(payload)
+        tracer.hit(
+            call.caller.uid,
+            served.provider,
+            served.model,
+            request_id=call.request_id,
+            traceparent=call.traceparent,
+        )
+
+    def _tell(
+        self, name: str, ending: Ending, error: CallError | None, more: Mapping[str, object]
+    ) -> None:
+        trace_id = None if self._tracer is None else self._tracer.ended(ending)
+        fields: dict[str, Any] = {
+            "request_id": ending.request_id,
+            "uid": ending.caller.uid,
+            **_claims(ending.caller, ending.labels),
+            "route": str(ending.route),
+            "waited_ms": round(ending.queued_s * 1000, 1),
+            "ms": round((self._clock.monotonic_s() - ending.started_s) * 1000, 1),
+            "attempts": sum(tried.sent_s is not None for tried in ending.tried),
+            **more,
+        }
+        if trace_id is not None:
+            fields["trace"] = trace_id
+        if ending.reply is not None:
+            usage = ending.reply.usage
+            fields |= {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out}
+            fields["cost_nanousd"] = ending.cost_nanousd
+        level = "info"
+        if error is not None:
+            fields["error"] = error.message
+            level = error.log_level
+        self._log.event(level, name, outcome=ending.outcome, **fields)
+
+
+def _outcome(answered: bool, error: CallError | None) -> str:
+    if error is not None:
+        return error.type
+    return ANSWERED if answered else CANCELLED
+
+
+def _queued_s(tried: list[Tried]) -> float:
+    return sum(each.queued_s for each in tried)
+
+
+def _prompt(call: Call) -> str:
+    assert call.prompt is not None
+    return f"{call.prompt.name}@{call.prompt.version}"
+
+
+def _claims(caller: Caller, labels: Labels) -> dict[str, str]:
+    said = {"job": caller.job, "component": labels.component, "project": labels.project}
+    return {name: value for name, value in said.items() if value is not None}
