@@ -14,6 +14,9 @@ from packaging.version import Version
 
 from tests.tidy.sources import ROOT, imports_of, package
 
+#: Packages that several distributions share, and which one is meant.
+NAMESPACES = {"google": "protobuf", "opentelemetry": "opentelemetry-proto"}
+
 
 def _project(folder: str = ".") -> dict[str, Any]:
     with (ROOT / folder / "pyproject.toml").open("rb") as file:
@@ -24,7 +27,8 @@ def _project(folder: str = ".") -> dict[str, Any]:
 def _declared() -> dict[str, Requirement]:
     project = _project()
     optional = project["optional-dependencies"]
-    names = [*project["dependencies"], *optional["local"], *optional["redis"]]
+    extras = (*optional["local"], *optional["redis"], *optional["otel"])
+    names = [*project["dependencies"], *extras]
     return {canonicalize_name(Requirement(line).name): Requirement(line) for line in names}
 
 
@@ -44,7 +48,10 @@ def test_the_daemon_declares_what_it_imports_and_nothing_more() -> None:
     roots = {found.module.split(".")[0] for s in package("sutlerd") for found in imports_of(s)}
     foreign = roots - sys.stdlib_module_names - {"sutlerd", "__future__"}
     providers = packages_distributions()
-    imported = {canonicalize_name(providers.get(name, [name])[0]) for name in foreign}
+    imported = {
+        canonicalize_name(NAMESPACES.get(name) or providers.get(name, [name])[0])
+        for name in foreign
+    }
     imported -= {"pydantic-core"}  # a part of pydantic, which pins it
     assert imported == set(_declared())
 
