@@ -175,7 +175,6 @@ async def build(
     turnstile = Turnstile(llm=config.llm, clock=clock, past=levels.past)
     levels.noted = turnstile.noted
     treasury.ledger.on_freed = turnstile.gate.wake
-    passing = MemoryStore(max_bytes=_PASSING_BYTES, clock=clock)
     lasting = Lasting(
         store=store,
         second_tier=second_tier,
@@ -185,7 +184,7 @@ async def build(
         levels=levels,
         experience=Experience(llm=config.llm, clock=clock, log=log),
         treasury=treasury,
-        request_log=RequestLog(store, passing),
+        request_log=RequestLog(store, MemoryStore(max_bytes=_PASSING_BYTES, clock=clock)),
         library=_library(config, state_place, log),
         tape=tape,
         tracer=tracer,
