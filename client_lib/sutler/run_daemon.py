@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -22,12 +23,15 @@ STOPPED_WITHIN_S = 40.0
 _LOOK_EVERY_S = 0.01
 _PR_SET_PDEATHSIG = 1
 _SHOWN_LOG_BYTES = 4096
+_FOLDER = "sutler-run-"
 #: LMDB's file in the cache's folder.
 _DATA = "data.mdb"
 
 
 class OwnDaemon:
     """A context manager: what it made is gone when it is left, however that comes.
+
+    Only SIGKILL leaves its folder behind: the next one in the same place removes it.
 
     ``socket`` is where it listens once it was started.
     """
@@ -46,12 +50,18 @@ class OwnDaemon:
         self._cache_file = os.path.abspath(cache_file) if cache_file else None
         self._log = log
         self._folder = ""
+        self._lock = -1
         self._process: Optional[subprocess.Popen[bytes]] = None
         self.socket = ""
 
     def __enter__(self) -> OwnDaemon:
-        # Short, because a socket's path must be.
-        self._folder = tempfile.mkdtemp(prefix="sutler-run-")
+        _sweep(tempfile.gettempdir())
+        # Short, because a socket's path must be; and not swept before it is locked.
+        fresh = tempfile.mkdtemp(prefix="sutler-new-")
+        self._lock = os.open(fresh, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._folder = fresh.replace("sutler-new-", _FOLDER)
+        os.rename(fresh, self._folder)
         self.socket = os.path.join(self._folder, "s.sock")
         return self
 
@@ -60,6 +70,7 @@ class OwnDaemon:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._lock)
 
     def start(self, end_was_asked: Callable[[], Optional[int]]) -> None:
         """Start it and wait until it answers. Raises CommandFailed.
@@ -76,6 +87,8 @@ class OwnDaemon:
                 stderr=log,
                 # Apart from the terminal's group: Ctrl-C is the command's.
                 start_new_session=True,
+                # It holds the lock as well: killed, we may be gone before it is.
+                pass_fds=[self._lock],
                 preexec_fn=_die_with_parent(),
             )
         until_s = time.monotonic() + READY_WITHIN_S
@@ -163,6 +176,26 @@ class OwnDaemon:
         finally:
             if os.path.exists(fresh):
                 os.unlink(fresh)
+
+
+def _sweep(parent: str) -> None:
+    """Remove what killed runs of ours have left: folders that nobody holds the lock of."""
+    with os.scandir(parent) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(_FOLDER)]
+    for name in names:
+        path = os.path.join(parent, name)
+        try:
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue  # another user's, or gone
+        try:
+            if os.fstat(folder).st_uid == os.geteuid():
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            pass  # in use
+        finally:
+            os.close(folder)
 
 
 def _sutlerd() -> List[str]:

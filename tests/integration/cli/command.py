@@ -40,13 +40,15 @@ def sutler(
     )
 
 
-def started(*words: str, **how: int) -> subprocess.Popen[bytes]:
+def started(
+    *words: str, env: Mapping[str, str] | None = None, **how: int
+) -> subprocess.Popen[bytes]:
     """Begin a command on pipes; the test ends it."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     pipes.update(how)
     return subprocess.Popen(
         [sys.executable, "-m", "sutler", *words],
-        env=environment(),
+        env=environment(env),
         stdin=pipes["stdin"],
         stdout=pipes["stdout"],
         stderr=pipes["stderr"],

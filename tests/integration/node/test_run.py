@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -36,9 +36,11 @@ class Runs:
     def words(self, *options: str, shell: str) -> list[str]:
         return ["run", f"--config={self.config}", *options, "--", "sh", "-c", shell]
 
-    def __call__(self, *options: str, shell: str) -> subprocess.CompletedProcess[bytes]:
+    def __call__(
+        self, *options: str, shell: str, beside: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[bytes]:
         done = command.sutler(*self.words(*options, shell=shell), env=self.env)
-        assert self.left() == [], "something was left behind"
+        assert self.left() == list(beside), "something was left behind"
         return done
 
     def left(self) -> list[str]:
@@ -143,16 +145,25 @@ def test_a_command_or_a_daemon_that_cannot_be_started_is_told(runs: Runs, tmp_pa
     assert command.sutler("run", env=runs.env).returncode == 2
 
 
-def test_a_run_that_is_killed_takes_its_daemon_along(runs: Runs, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_takes_its_daemon_along_and_the_next_one_cleans_up(
+    runs: Runs, tmp_path: Path
+) -> None:
     pids = tmp_path / "pids"
     shell = f"cat /proc/$PPID/task/$PPID/children > {pids}.new; mv {pids}.new {pids}; read line"
-    process = command.started(*runs.words(shell=shell))
+    words = runs.words("--quiet", shell=shell)
+    process = command.started(*words, env=runs.env)
     until(pids.exists)
     daemons = [int(pid) for pid in pids.read_text().split() if _runs(int(pid), b"sutlerd")]
     assert len(daemons) == 1
+    (used,) = runs.left()
+    runs("--quiet", shell="true", beside=[used])
     process.kill()
     process.communicate()
     until(lambda: not _runs(daemons[0], b"sutlerd"))
+    assert runs.left() == [used]
+    (runs.temporary / "sutler-run-of-others").symlink_to(tmp_path)
+    runs("--quiet", shell="true", beside=["sutler-run-of-others"])
+    assert runs.config.exists()
 
 
 def _runs(pid: int, what: bytes) -> bool:
