@@ -24,6 +24,7 @@ from sutler import (
     cli_raw,
     cli_run,
     cli_show,
+    cli_top,
     cli_usage,
 )
 from sutler.cli_exit import (
@@ -52,6 +53,7 @@ COMMANDS = (
     cli_show.MODELS,
     cli_show.STATUS,
     cli_show.QUEUE,
+    cli_top.TOP,
     cli_usage.USAGE,
     cli_budget.BUDGET,
     cli_usage.REPORT,

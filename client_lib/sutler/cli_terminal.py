@@ -73,6 +73,8 @@ class Terminal:
         plain = bool(environ.get("NO_COLOR")) or dumb
         #: whether `progress` works: a line that can be written over, and somebody who looks
         self.can_overwrite = self.err_is_terminal and not dumb
+        #: whether the output is a screen that can be drawn on, not only written to
+        self.can_replace_screen = self.out_is_terminal and not dumb
         self._colour_out = self.out_is_terminal and not plain
         self._colour_err = self.err_is_terminal and not plain
 

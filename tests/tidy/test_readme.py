@@ -96,6 +96,7 @@ def test_every_option_named_is_one_that_a_command_takes() -> None:
         ["sutler", "cache"],
         ["sutler", "run"],
         ["sutler", "page"],
+        ["sutler", "top"],
     ):
         said = subprocess.run(
             [Path(sys.executable).parent / command[0], *command[1:], "--help"],

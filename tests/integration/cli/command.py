@@ -7,6 +7,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,14 +57,25 @@ def started(
 
 
 class AtTerminal:
-    """A command whose standard streams are a terminal; ``screen`` is what it showed so far."""
+    """A command whose standard streams are a terminal; ``screen`` is what it showed so far.
 
-    def __init__(self, *words: str, env: Mapping[str, str] | None = None) -> None:
+    ``size`` are columns and rows; without it the terminal does not say.
+    """
+
+    def __init__(
+        self,
+        *words: str,
+        env: Mapping[str, str] | None = None,
+        size: tuple[int, int] | None = None,
+        python: str = sys.executable,
+    ) -> None:
         self._master, slave = pty.openpty()
+        if size is not None:
+            self.resize(*size)
         self.screen = b""
         # A session of its own with this terminal, so that Ctrl-C typed there reaches it.
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _CONTROLLED, *words],
+            [python, "-c", _CONTROLLED, *words],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -74,6 +86,16 @@ class AtTerminal:
 
     def type(self, keys: bytes) -> None:
         os.write(self._master, keys)
+
+    def resize(self, columns: int, rows: int) -> None:
+        termios.tcsetwinsize(self._master, (rows, columns))
+
+    def settings(self) -> list[object]:
+        """Give what the terminal is set to."""
+        return termios.tcgetattr(self._master)
+
+    def read_more(self) -> None:
+        assert self._read(time.monotonic() + LIMIT_S), self.screen
 
     def read_until(self, text: bytes) -> None:
         end_s = time.monotonic() + LIMIT_S
