@@ -22,7 +22,7 @@ from sutlerd.config.schema import Config
 from sutlerd.domain.errors import ShuttingDown
 from sutlerd.domain.record import record
 from sutlerd.http_side import HttpSide
-from sutlerd.monitoring import keep_history, keep_textfile
+from sutlerd.monitoring import keep_history, keep_textfile, tell_of_hits
 from sutlerd.pipeline.tape import Taped
 from sutlerd.providers.trust import tell_of_trust
 from sutlerd.reload import Reloading, access_of
@@ -149,6 +149,7 @@ def _start_watching(
     app.tasks.start(app.treasury.tend(), "tend the ledger")
     app.tasks.start(app.treasury.alarm.deliver(), "deliver alerts")
     app.tasks.start(keep_textfile(app, log), "write the metrics' textfile")
+    app.tasks.start(tell_of_hits(app, log), "tell of hits")
     app.tasks.start(keep_history(app, SystemClock()), "keep the last hour")
     app.tasks.start(app.keep_levels(), "keep the levels")
     app.tasks.start(watch_connections(app.hub), "watch connections")

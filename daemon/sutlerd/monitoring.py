@@ -14,6 +14,7 @@ from sutlerd.telemetry.textfile import write_textfile
 
 #: As often as Prometheus usually scrapes.
 TEXTFILE_EVERY_S = 15.0
+HITS_EVERY_S = 1.0
 
 
 async def keep_history(app: App, clock: Clock) -> None:
@@ -29,6 +30,17 @@ async def keep_history(app: App, clock: Clock) -> None:
             in_flight=sum(readings.in_flight.values()),
         )
         await asyncio.sleep(EVERY_S)
+
+
+async def tell_of_hits(app: App, log: EventLog) -> None:
+    """Sum up once a second, in one line, what was answered from the cache."""
+    told = 0
+    while True:
+        await asyncio.sleep(HITS_EVERY_S)
+        hits = app.hub.tally.hits
+        if hits != told:
+            log.event("info", "hits", count=hits - told)
+            told = hits
 
 
 async def keep_textfile(app: App, log: EventLog, *, every_s: float = TEXTFILE_EVERY_S) -> None:

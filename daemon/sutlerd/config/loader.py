@@ -102,7 +102,7 @@ def load(
         config=config,
         warnings=in_order(loading.warnings),
         origins=loading.origins(),
-        secrets=(*config.secret_values(), *_proxy_passwords(environ)),
+        secrets=(*config.secret_values(), *proxy_passwords(environ)),
         missing_extras=frozenset(extra.name for extra in extras),
     )
 
@@ -248,7 +248,8 @@ class _Loading:
         return Problem(source=source, line=line, path=dotted(path), message=message, loud=loud)
 
 
-def _proxy_passwords(environ: Mapping[str, str]) -> tuple[str, ...]:
+def proxy_passwords(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """List the passwords of proxies that the environment names."""
     found: list[str] = []
     for name in ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy"):
         for value in (environ.get(name), environ.get(name.upper())):

@@ -112,10 +112,12 @@ class Endpoint:
         return self._dialect.build_embed(request, model, self._traits(model))
 
     async def complete(self, built: BuiltRequest, *, deadline_s: float) -> Reply:
-        return await self._once(built, self._dialect.read_reply, deadline_s)
+        reply = await self._once(built, self._dialect.read_reply, deadline_s)
+        return self._tally.masked(reply, built.model)
 
     async def embed(self, built: BuiltRequest, *, deadline_s: float) -> Embedded:
-        return await self._once(built, self._dialect.read_embed, deadline_s)
+        embedded = await self._once(built, self._dialect.read_embed, deadline_s)
+        return self._tally.masked_embedded(embedded, built.model)
 
     def stream(
         self, built: BuiltRequest, *, deadline_s: float
@@ -163,7 +165,7 @@ class Endpoint:
             except AttemptFailed as failure:
                 raise self._tally.failed(failure) from None
         self._tally.succeeded()
-        return models
+        return tuple(map(self._tally.mask, models))
 
     @property
     def in_flight(self) -> int:

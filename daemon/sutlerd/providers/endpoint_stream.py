@@ -99,10 +99,14 @@ class AttemptStream:
                 return self._passed(pieces)
 
     def _passed(self, pieces: Pieces) -> Pieces:
-        if isinstance(pieces[-1], Reply):
+        reply = pieces[-1]
+        if isinstance(reply, Reply):
             self._over = True
             self._tally.succeeded()
             self._response.finish()
+            masked = self._tally.masked(reply, self._built.model)
+            if masked is not reply:
+                return [*pieces[:-1], masked]
         return pieces
 
 

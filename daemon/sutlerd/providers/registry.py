@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
+from sutlerd.config.loader import proxy_passwords
 from sutlerd.config.retired import RETIRED
 from sutlerd.config.schema import Config, ProviderConfig
 from sutlerd.config.schema_provider import EndpointConfig
@@ -55,10 +56,9 @@ def build_providers(
 ) -> Providers:
     """Build what the configuration names. ``environ`` is looked at for proxies; ``kept`` are
     taken over as they are."""
-    mask = Redactor(config.secret_values()).text
-    builder = _Builder(
-        config, clock=clock, log=log, mask=mask, environ=os.environ if environ is None else environ
-    )
+    environ = os.environ if environ is None else environ
+    mask = Redactor((*config.secret_values(), *proxy_passwords(environ))).text
+    builder = _Builder(config, clock=clock, log=log, mask=mask, environ=environ)
     in_service: dict[str, Provider] = {}
     off: dict[str, str] = {}
     for name, settings in config.llm.providers.items():

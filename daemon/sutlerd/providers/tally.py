@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.reply import Embedded, Reply
 from sutlerd.providers.contract import AttemptFailed
 
 
@@ -43,6 +45,23 @@ class Tally:
 
     def succeeded(self) -> None:
         self._success_s = self._clock.monotonic_s()
+
+    def masked(self, reply: Reply, model: str) -> Reply:
+        """Give a reply whose words about itself hold no secret: its model, if it is not the one
+        that was asked, and an ending that nobody knows. What was said is left as it is."""
+        if reply.model != model:
+            reply = replace(reply, model=self._mask(reply.model))
+        if reply.raw_finish_reason is not None:
+            reply = replace(reply, raw_finish_reason=self._mask(reply.raw_finish_reason))
+        return reply
+
+    def masked_embedded(self, embedded: Embedded, model: str) -> Embedded:
+        if embedded.model == model:
+            return embedded
+        return replace(embedded, model=self._mask(embedded.model))
+
+    def mask(self, text: str) -> str:
+        return self._mask(text)
 
     def to_wire(self) -> dict[str, Any]:
         now_s = self._clock.monotonic_s()
