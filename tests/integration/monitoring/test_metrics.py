@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,18 @@ from tests.integration.http.rig import http_rig, new_token, over_tcp, over_unix
 
 
 def scraped(rig: Rig) -> dict[str, float]:
-    """Give every sample that has labels of one provider or none, by name and label values."""
+    """Give every sample of now that has labels of one provider or none, by name and values.
+
+    The text may be a second old: it is asked for until it is not.
+    """
+    now_s, found = rig.status()["uptime_s"], {"sutler_uptime_seconds": 0.0}
+    while found["sutler_uptime_seconds"] < now_s:
+        found = scraped_once(rig)
+        time.sleep(0.02)
+    return found
+
+
+def scraped_once(rig: Rig) -> dict[str, float]:
     reply = over_unix(rig.daemon, "GET", "/metrics")
     assert reply.status == 200
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
