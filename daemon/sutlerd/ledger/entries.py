@@ -7,6 +7,7 @@ if it is not there: whatever is written twice, is booked once.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
@@ -37,15 +38,21 @@ if TYPE_CHECKING:
 
 _CLOCK_KEY: Final = b"clock"
 _DEARER_KEY: Final = b"dearer"
+#: An attempt's end is on disk before its answer is, by less than this.
+_LATE_S: Final = 60.0
 
 
 @record
 class Kept:
-    """All that a start reads: balances, what is open, what is unknown, and small notes."""
+    """All that a start reads: balances, what is open, what is unknown, and small notes.
+
+    ``late`` was paid shortly before a crash, under ids of callers' own: the answers may be lost.
+    """
 
     balances: dict[Account, int] = field(default_factory=dict)
     open: list[Held] = field(default_factory=list)
     unknown: list[Ended] = field(default_factory=list)
+    late: list[Ended] = field(default_factory=list)
     next_attempt: int = 1
     clock: dict[str, Any] = field(default_factory=dict)
     dearer: dict[str, int] = field(default_factory=dict)
@@ -67,9 +74,12 @@ class Entries:
 
         Every record's checksum is looked at, too, unless a clean stop has left the file so.
         """
+        late: deque[Ended] = deque()
         if not self._store.is_as_left:
             for row in _rows(txn, self._records):
-                decode_ended(*row)
+                late.append(decode_ended(*row))
+                while late[0].ended_unix_s < late[-1].ended_unix_s - _LATE_S:
+                    late.popleft()
         last = [
             int.from_bytes(cursor.key(), "big")
             for database in (self._open, self._unknown, self._records)
@@ -80,6 +90,7 @@ class Entries:
             balances={account: settled for account, settled in balances.items() if settled},
             open=[decode_held(*row) for row in _rows(txn, self._open)],
             unknown=[decode_ended(*row) for row in _rows(txn, self._unknown)],
+            late=[each for each in late if _was_answered(each) and each.held.given_id],
             next_attempt=max(last, default=0) + 1,
             clock=self._note(txn, _CLOCK_KEY),
             dearer=self._note(txn, _DEARER_KEY),
@@ -201,6 +212,10 @@ class Entries:
 
 #: A commit with so many deletions delays nobody's reservation for long.
 _PRUNED_AT_ONCE: Final = 2000
+
+
+def _was_answered(ended: Ended) -> bool:
+    return ended.state == "settled" and ended.cost_nanousd > 0 and ended.why != "charged_in_full"
 
 
 def _rows(txn: Txn, database: _Database) -> Iterable[tuple[bytes, bytes]]:

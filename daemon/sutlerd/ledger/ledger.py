@@ -231,7 +231,7 @@ class Ledger:
         holds = [_hold(each.held, State.UNKNOWN) for each in kept.unknown]
         holds += [_hold(held, State.RESERVED) for held in kept.open]
         self.book = Book(settled_nanousd=kept.balances, holds=holds)
-        for each in kept.unknown:
+        for each in (*kept.unknown, *kept.late):
             self._note_unknown(each)
 
     async def _charge_what_was_open(self, found: list[Held]) -> None:

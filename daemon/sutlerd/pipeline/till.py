@@ -70,7 +70,7 @@ class Till:
         if bill.given_id and self._ledger.is_outcome_unknown(uid, request_id):
             raise OutcomeUnknown(
                 f"request {request_id} was under way when the daemon died: it may have been "
-                "answered, and was charged in full; ask again under a new request_id"
+                "answered, and was charged; ask again under a new request_id"
             )
         worst_case: int | None = 0
         tariff = await self._costs.tariff(route)

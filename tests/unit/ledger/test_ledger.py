@@ -13,6 +13,7 @@ from sutlerd.domain.usage import Usage
 from sutlerd.ledger.entries import Entries
 from sutlerd.ledger.place import BALLAST, DATA
 from sutlerd.ledger.records import Ended
+from sutlerd.system.lmdb_sound import SOUND
 from tests.support.event_list import EventList
 from tests.support.ledgers import caller, open_ledger_in, reserved, settled, spend, waits
 from tests.support.virtual_clock import VirtualClock
@@ -61,6 +62,26 @@ async def test_what_was_open_is_charged_in_full_once_and_its_id_is_of_unknown_ou
             assert not ledger.is_outcome_unknown(1000, "released")
     assert [(each.state, each.cost_nanousd) for each in told] == [("unknown", 500)]
     assert log.names() == ["unknown_outcomes"]
+
+
+@pytest.mark.fault("S10")
+async def test_what_was_paid_just_before_a_crash_is_not_bought_again_under_its_id(
+    tmp_path: Path,
+) -> None:
+    clock = VirtualClock()
+    async with open_ledger_in(tmp_path / "l", clock=clock) as ledger:
+        for name, cost in (("long ago", 5), ("answered", 5), ("free", 0)):
+            clock.advance(50.0)
+            reservation = reserved(ledger.try_reserve(spend(500, name)))
+            await reservation.on_disk()
+            reservation.settle(cost, usage=Usage(tokens_in=7, tokens_out=2), served="large-2")
+    (tmp_path / "l" / SOUND).unlink()  # which only a clean stop leaves
+    # Its answer is kept elsewhere, and perhaps was not yet.
+    async with open_ledger_in(tmp_path / "l", clock=clock) as ledger:
+        assert ledger.is_outcome_unknown(1000, "answered")
+        assert not ledger.is_outcome_unknown(1000, "free")
+        assert not ledger.is_outcome_unknown(1000, "long ago")
+        assert ledger.unknown() == []
 
 
 async def test_an_operator_amends_what_is_unknown_once(tmp_path: Path) -> None:
