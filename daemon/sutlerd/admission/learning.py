@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sutlerd.admission.limits import Limit
+from sutlerd.admission.limits import FIRST_DOUBLES_S, Limit
 from sutlerd.admission.quota import Quota, Sent
 from sutlerd.admission.trial import let_pass
 from sutlerd.domain.record import record
@@ -68,6 +68,7 @@ class Learner:
         self._refused_s = -math.inf
         self._ramps = False
         self._answers = 0.0
+        self._began_s = 0.0
         self._grown_s: float | None = None
         if habits.careful and not limits:
             quota.window = FIRST_WINDOW
@@ -132,6 +133,8 @@ class Learner:
         """Hear of a call that was let pass: believe a little more with the time."""
         if self.quota.untried:
             let_pass(self.quota.untried, self.quota.buckets, need, now_s)
+        if self._grown_s is None or now_s - self._grown_s > _MEMORY_S:
+            self._began_s = now_s
         passed_s = 0.0 if self._grown_s is None else max(0.0, now_s - self._grown_s)
         self._grown_s = now_s
         self._answers = self._answers * math.exp(-passed_s / _MEMORY_S) + 1.0
@@ -201,6 +204,8 @@ class Learner:
             amount = need.get(name, 0.0)
             if ramp:
                 limit.decrease(now_s, used=amount * self._answers / _MEMORY_S * limit.window_s)
+            if limit.doubles_s < math.inf:
+                limit.guessed_too_much(self._answers / _MEMORY_S * limit.window_s, now_s)
             limit.refused(
                 amount,
                 excess=had.get(name, 0.0),
@@ -229,14 +234,16 @@ class Learner:
         """
         passed_s = 0.0 if self._grown_s is None else max(0.0, now_s - self._grown_s)
         answers = self._answers * math.exp(-passed_s / _MEMORY_S)
-        measured = answers >= _MEASURE
-        if not measured and not recurs:
+        enough = answers >= _MEASURE
+        if not enough and not recurs:
             self.quota.window = FIRST_WINDOW
             return
         cut = max(0.8 * answers / _MEMORY_S * 60.0, _LEAST_SUPPOSED_PER_MINUTE)
         level = min(1.0 - pause_s * cut / 60.0, 0.0)
         limit = Limit("requests", math.inf, now_s=now_s, cut=cut, level=level)
-        limit.is_guess = not measured
+        # What passed in a moment was a burst that somebody grants, and no pace.
+        if not (enough and now_s - self._began_s >= _MEMORY_S):
+            limit.doubles_s = FIRST_DOUBLES_S
         self._add(limit)
 
     def _add(self, limit: Limit) -> None:

@@ -21,8 +21,11 @@ _MINUTE_S = 60.0
 _DECREASE = 0.8
 #: A quarter of what is left after a decrease comes back in a minute.
 _INCREASE_PER_S = 0.25 / 60.0
-#: What was never measured doubles in so long, until it is refused.
-_GUESS_DOUBLES_S = 10.0
+#: What was never measured doubles in so long, and slower with each refusal.
+FIRST_DOUBLES_S = 5.0
+_CALM_DOUBLES_S = 10.0
+_SLOWER = 4.0
+_LAST_DOUBLES_S = 120.0
 #: Where a provider says that use grew too fast: by half in a quarter of an hour.
 _RAMP_PER_S = math.log(1.5) / 900.0
 _LEAST_PER_WINDOW = 1.0
@@ -76,7 +79,7 @@ class Limit:
         self.cut = cut
         self.held = math.inf
         self.others_per_s = 0.0
-        self.is_guess = False
+        self.doubles_s = math.inf
         self._cut_at = min(said, cut)
         self._seen = 0
         self._lowest = math.inf
@@ -175,9 +178,16 @@ class Limit:
         target = min(need, bucket.capacity) - pause_s * bucket.per_s
         bucket.lower_to(max(target, min(0.0, need - bucket.capacity)), now_s)
 
+    def guessed_too_much(self, passed: float, now_s: float) -> None:
+        """Guess less, and more slowly more: ``passed`` per window is what was let pass of late."""
+        self.doubles_s *= _SLOWER
+        if self.doubles_s > _LAST_DOUBLES_S:
+            self.doubles_s = math.inf
+        self.cut = self._cut_at = max(min(self.cut, passed), 0.5 * self.cut, _LEAST_PER_WINDOW)
+        self._apply(now_s)
+
     def decrease(self, now_s: float, *, used: float = math.inf) -> None:
         """Believe less, multiplicatively. ``used`` is what we took per window of late."""
-        self.is_guess = False
         lower = min(_DECREASE * self.believed, used)
         self.cut = self._cut_at = max(lower, _LEAST_PER_WINDOW)
         self._apply(now_s)
@@ -189,10 +199,12 @@ class Limit:
             return
         if self.said == math.inf and self.bucket.level(now_s) > 0.5 * self.bucket.capacity:
             return  # it is not used: more of it would teach nothing
+        if calm and self.said == math.inf:
+            self.doubles_s = min(self.doubles_s, _CALM_DOUBLES_S)
         if ramps:
             self.cut *= math.exp(passed_s * _RAMP_PER_S)
-        elif self.is_guess or (calm and self.said == math.inf):
-            self.cut = min(self.cut * 2.0 ** (passed_s / _GUESS_DOUBLES_S), _UNBOUNDED)
+        elif self.doubles_s < math.inf:
+            self.cut = min(self.cut * 2.0 ** (passed_s / self.doubles_s), _UNBOUNDED)
             self._cut_at = self.cut
         else:
             self.cut += self._cut_at * _INCREASE_PER_S * passed_s
