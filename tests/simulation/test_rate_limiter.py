@@ -68,6 +68,13 @@ def test_one_day_of_steady_and_sudden_calls() -> None:
     assert world.loop.time() >= 86_000.0
 
 
+def test_a_known_service_without_settings_is_heeded_from_its_first_reply() -> None:
+    plan = Plan(seed=2, calls=2_000, knowledge="unset", dialect="openai", span_s=30.0)
+    world = lived(plan)
+    assert world.provider.refused == 0
+    assert world.provider.accepted > 1_000, "more than twice what a full bucket holds"
+
+
 def digest(seed: int) -> str:
     world = lived(Plan.drawn(seed))
     return hashlib.sha256("\n".join(world.trace).encode()).hexdigest()

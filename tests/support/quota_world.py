@@ -153,7 +153,9 @@ class QuotaWorld:
                         "models": ["m"],
                     }
                 },
-                "rate_limits": {"sim": self.plan.configured()},
+                "rate_limits": (
+                    {} if self.plan.knowledge == "unset" else {"sim": self.plan.configured()}
+                ),
             }
         )
 
@@ -344,7 +346,7 @@ class QuotaWorld:
         if unaware == 0:
             for name, bucket in quota.buckets.items():
                 held = sum(each.permit.ask.need[name] for each in self._open)
-                if self.plan.knowledge not in ("auto", "silent"):
+                if self.plan.knowledge not in ("auto", "silent", "unset"):
                     assert abs(quota.reserved[name] - held) < 1e-3, (self.plan, name)
                 assert bucket.level(self.loop.time()) <= bucket.capacity
         if self.plan.knowledge == "known" and not self.crashed:
