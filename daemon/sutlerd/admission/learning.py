@@ -274,6 +274,7 @@ class Learner:
             later=self.quota.taken[name] - sent.taken[name],
             may_rise=limit.said == view.limit,
             now_s=now_s,
+            passed_s=now_s - sent.at_s,
         )
 
     @staticmethod

@@ -18,6 +18,8 @@ from sutlerd.domain.record import record
 NOTED_EVERY_S = 10.0
 #: A day's limit is only bounded by a minute's; this much is one window of it.
 _WINDOW_S = 60.0
+#: After so long every bucket is full again, those of a day, too.
+_FORGOTTEN_AFTER_S = 86_400.0
 
 
 @record
@@ -49,11 +51,28 @@ def noted(learner: Learner, now_s: float) -> dict[str, Any]:
     }
 
 
+def carried(past: Past) -> dict[str, Any]:
+    """Give what is to be kept on of boundaries that this life, which begins at ``past``, never
+    used: a life between must not make them full."""
+    entries = {
+        name: {
+            **kept,
+            "age_s": past.age_s + max(0.0, _number(kept.get("age_s"))),
+            "clean": past.clean and kept.get("clean") is not False,
+        }
+        for name, kept in past.boundaries.items()
+        if isinstance(kept, dict)
+    }
+    return {name: kept for name, kept in entries.items() if kept["age_s"] < _FORGOTTEN_AFTER_S}
+
+
 def resume(learner: Learner, boundary: str, past: Past, now_s: float) -> None:
     """Begin a new boundary where an earlier life left it. Overlooks what makes no sense."""
     kept = past.boundaries.get(boundary)
     kept = kept if isinstance(kept, dict) else {}
-    closed_s = _number(kept.get("closed_s")) - past.age_s
+    age_s = past.age_s + max(0.0, _number(kept.get("age_s")))
+    clean = past.clean and kept.get("clean") is not False
+    closed_s = _number(kept.get("closed_s")) - age_s
     if 0 < closed_s < math.inf:
         learner.quota.close_until(now_s + closed_s)
     limits = kept.get("limits")
@@ -73,11 +92,11 @@ def resume(learner: Learner, boundary: str, past: Past, now_s: float) -> None:
             level = _number(entry.get("level"))
             if entry.get("tried") is True and entry.get("own") == limit.own:
                 _goes_on(learner, limit, _number(entry.get("said")), now_s)
-        if past.clean:
+        if clean:
             if level is not None:
-                limit.bucket.lower_to(level + past.age_s * limit.bucket.per_s, now_s)
+                limit.bucket.lower_to(level + age_s * limit.bucket.per_s, now_s)
         else:
-            limit.bucket.lower_to(_after_a_crash(limit, level, learner, past.age_s), now_s)
+            limit.bucket.lower_to(_after_a_crash(limit, level, learner, age_s), now_s)
 
 
 def _goes_on(learner: Learner, limit: Limit, said: float, now_s: float) -> None:

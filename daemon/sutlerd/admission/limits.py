@@ -118,19 +118,22 @@ class Limit:
             self.cut = self._cut_at = cut
             self._apply(now_s)
 
-    def differs(self, off: float, *, later: float, may_rise: bool, now_s: float) -> None:
+    def differs(
+        self, off: float, *, later: float, may_rise: bool, now_s: float, passed_s: float = 0.0
+    ) -> None:
         """Hear by how much the provider's level was above ours when an attempt was sent.
 
         ``later`` is what we took since: some of that may be in the provider's number, too, so
         a lack beyond it is surely somebody else's use. More than we thought is believed only
-        where every difference of some time says so, and all but what refills on the way.
+        where every difference of some time says so, and all but what refills on the way: in
+        the ``passed_s`` since it was sent, as the number may be of the answer's end.
         """
         noise = max(_NOISE_AMOUNT, _NOISE_PART * self.bucket.capacity)
         move = min(0.0, off + later)
         if move > -noise:
             move = 0.0
             self._seen += 1
-            self._lowest = min(self._lowest, off)
+            self._lowest = min(self._lowest, off - passed_s * self.bucket.per_s)
             if self._seen > _MANY and now_s - self._lowest_since_s >= _RISE_LOOK_S:
                 surely = self._lowest - max(noise, ARRIVAL_MARGIN_S * self.bucket.per_s)
                 move = surely if may_rise and surely > 0 else 0.0

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from sutlerd.admission.learning import Habits, Learner
-from sutlerd.admission.levels import Past, noted, resume
+from sutlerd.admission.levels import Past, carried, noted, resume
 from sutlerd.admission.limits import Limit
 from sutlerd.admission.quota import Quota
 from sutlerd.admission.trial import begin
@@ -28,7 +28,7 @@ _COUNTS_REAL_OUTPUT = frozenset({"anthropic"})
 class Boundaries:
     """One per daemon. A ``Learner`` of each boundary is made when its quota is.
 
-    ``past`` is what an earlier life left; boundaries that only it has used are forgotten.
+    ``past`` is what an earlier life left, kept on for boundaries that this one does not use.
     """
 
     def __init__(self, llm: LlmConfig, *, past: Past | None = None, now_s: float) -> None:
@@ -54,14 +54,17 @@ class Boundaries:
         if known is None:
             known = self._learners[boundary] = self._made(boundary, now_s)
             if self._past is not None:
-                age_s = self._past.age_s + max(0.0, now_s - self._began_s)
-                past = Past(boundaries=self._past.boundaries, age_s=age_s, clean=self._past.clean)
-                resume(known, boundary, past, now_s)
+                resume(known, boundary, self._past_at(self._past, now_s), now_s)
         return known
 
     def noted(self, now_s: float) -> dict[str, Any]:
         """Give what is to be kept for the daemon's next life, by boundary."""
-        return {name: noted(learner, now_s) for name, learner in self._learners.items()}
+        unused = {} if self._past is None else carried(self._past_at(self._past, now_s))
+        return unused | {name: noted(learner, now_s) for name, learner in self._learners.items()}
+
+    def _past_at(self, past: Past, now_s: float) -> Past:
+        age_s = past.age_s + max(0.0, now_s - self._began_s)
+        return Past(boundaries=past.boundaries, age_s=age_s, clean=past.clean)
 
     def quota(self, boundary: str, now_s: float) -> Quota:
         return self.learner(boundary, now_s).quota

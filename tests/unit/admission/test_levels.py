@@ -8,7 +8,7 @@ import pytest
 
 from sutlerd.admission.learning import Habits, Learner, Seen
 from sutlerd.admission.level_file import LevelFile
-from sutlerd.admission.levels import NOTED_EVERY_S, Past, noted, resume
+from sutlerd.admission.levels import NOTED_EVERY_S, Past, carried, noted, resume
 from sutlerd.admission.limits import Limit
 from sutlerd.admission.quota import Quota
 from tests.support.event_list import EventList
@@ -75,6 +75,18 @@ def test_what_was_learned_is_not_learned_again() -> None:
     assert after.limits["requests"].believed == 600.0
     assert level(after, "requests", 50.0) == pytest.approx(20.0)
     assert after.quota.window is None
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_life_that_used_no_limit_does_not_make_it_full(clean: bool) -> None:
+    first = Past(boundaries=used(requests=60.0), age_s=2.0, clean=clean)
+    second = Past(boundaries=json.loads(json.dumps(carried(first))), age_s=3.0, clean=True)
+    after = learner(1000.0, requests=60.0)
+    resume(after, "b", second, 1000.0)
+    assert level(after, "requests", 1000.0) == pytest.approx(60 - 0.25 - 50 + 5 if clean else 0.0)
+    assert after.quota.closed_s(1000.0) == 15.0
+    late = Past(boundaries=carried(first), age_s=1e6, clean=True)
+    assert carried(late) == {}
 
 
 @pytest.mark.parametrize(
