@@ -23,9 +23,11 @@ LOOKS_A_CALL = 6
 class CountingQuota(Quota):
     looks = 0
 
-    def shortage(self, need: Mapping[str, float], now_s: float) -> Shortage | None:
+    def shortage(
+        self, need: Mapping[str, float], now_s: float, *, surely: bool = False
+    ) -> Shortage | None:
         self.looks += 1
-        return super().shortage(need, now_s)
+        return super().shortage(need, now_s, surely=surely)
 
 
 def ask(uid: int, connection: int) -> Ask:
