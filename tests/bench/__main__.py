@@ -20,6 +20,7 @@ BENCHES = {
     "quota": "tests.bench.bench_quota",
     "ledger": "tests.bench.bench_ledger",
     "http": "tests.bench.bench_http",
+    "seeing": "tests.bench.bench_seeing",
 }
 
 
