@@ -1,0 +1,90 @@
+"""What the log says of calls: a line for each uncached one, a sum for the others."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sutlerd.domain.errors import CallError
+from tests.contract import answers
+from tests.integration.faults.rig import Rig, serving
+
+
+@pytest.fixture(name="rig", scope="module")
+def _rig() -> Iterator[Rig]:
+    with (
+        tempfile.TemporaryDirectory(prefix="sl-") as folder,
+        serving(Path(folder), llm={"max_retries": 0}, daemon={"log_format": "json"}) as rig,
+    ):
+        yield rig
+
+
+def lines(rig: Rig, event: str) -> list[dict[str, Any]]:
+    """Give the events of this name so far; every line of the log is JSON."""
+    whole = [line for line in rig.daemon.log().splitlines(keepends=True) if line.endswith("\n")]
+    return [line for line in map(json.loads, whole) if line["event"] == event]
+
+
+def line_of(rig: Rig, event: str, component: str) -> dict[str, Any]:
+    until_s = time.monotonic() + 20
+    while not (found := [x for x in lines(rig, event) if x.get("component") == component]):
+        assert time.monotonic() < until_s, rig.daemon.log()
+        time.sleep(0.02)
+    assert len(found) == 1, "one line for one call"
+    return found[0]
+
+
+def test_an_uncached_call_is_told_in_one_line(rig: Rig) -> None:
+    labels = {"component": "planner", "project": "apollo"}
+    reply = rig.daemon.result("complete", prompt="the-words-of-a-user", labels=labels)
+    line = line_of(rig, "call", "planner")
+    assert line["level"] == "info" and line["outcome"] == "ok"
+    assert line["request_id"] == reply["request_id"]
+    assert line["uid"] >= 0 and line["project"] == "apollo"
+    assert line["route"] == "scripted/test-model" and line["attempts"] == 1
+    assert 0 <= line["waited_ms"] <= line["ms"]
+    assert line["tokens_in"] == reply["usage"]["prompt_tokens"]
+    assert line["tokens_out"] == reply["usage"]["completion_tokens"]
+    assert line["cost_nanousd"] == reply["cost_nanousd"]
+    assert "the-words-of-a-user" not in rig.daemon.log()
+
+
+def test_an_embedding_that_was_bought_is_told_in_one_line(rig: Rig) -> None:
+    rig.daemon.result("embed", texts=["a-private-text", "b"], labels={"component": "memory"})
+    line = line_of(rig, "embed", "memory")
+    assert line["outcome"] == "ok" and line["texts"] == 2 and line["request_id"]
+    assert "a-private-text" not in rig.daemon.log()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, "provider_error"), (500, "provider_unavailable"), (429, "rate_limited")],
+)
+def test_a_failed_call_is_told_at_the_level_of_its_error(rig: Rig, status: int, error: str) -> None:
+    levels = {each.type: each.log_level for each in CallError.__subclasses__()}
+    rig.answers[f"fails-{status}"] = answers.http_answer({}, status=status)
+    asked = {"prompt": f"fails-{status}", "timeout_s": 5, "labels": {"component": f"c{status}"}}
+    refused = rig.daemon.ask("complete", **asked)["error"]
+    line = line_of(rig, "call", f"c{status}")
+    assert (line["outcome"], refused["data"]["type"]) == (error, error)
+    assert line["level"] == levels[error] and line["error"] == refused["message"]
+
+
+def test_answers_from_the_cache_are_summed_up(rig: Rig) -> None:
+    before = rig.status()["answers"]["cached"]
+    told_before = sum(line["count"] for line in lines(rig, "hits"))
+    with rig.client() as client:
+        for _ in range(301):
+            client.result("complete", prompt="asked again and again", temperature=0)
+    assert rig.status()["answers"]["cached"] == before + 300
+    until_s = time.monotonic() + 20
+    while sum(line["count"] for line in lines(rig, "hits")) - told_before < 300:
+        assert time.monotonic() < until_s, rig.daemon.log()
+        time.sleep(0.05)
+    assert len(lines(rig, "hits")) < 30, "a line for many, not for each"
