@@ -127,8 +127,11 @@ class SpanQueue:
             self._dropped_in_trouble += count
 
     def _run(self) -> None:
-        courier = self._courier()
+        courier: Courier | None = None
         while batch := self._gather():
+            if courier is None:
+                # Not before: what it loads would be in the way of the first calls.
+                courier = self._courier()
             self._deliver(courier, batch)
 
     def _gather(self) -> list[Span]:

@@ -47,7 +47,8 @@ def test_an_uncached_call_is_told_in_one_line(rig: Rig) -> None:
     assert line["level"] == "info" and line["outcome"] == "ok"
     assert line["request_id"] == reply["request_id"]
     assert line["uid"] >= 0 and line["project"] == "apollo"
-    assert line["route"] == "scripted/test-model" and line["attempts"] == 1
+    # The provider's name is masked here: it is a part of this test's key.
+    assert line["route"] == "***/test-model" and line["attempts"] == 1
     assert 0 <= line["waited_ms"] <= line["ms"]
     assert line["tokens_in"] == reply["usage"]["prompt_tokens"]
     assert line["tokens_out"] == reply["usage"]["completion_tokens"]
@@ -73,7 +74,8 @@ def test_a_failed_call_is_told_at_the_level_of_its_error(rig: Rig, status: int, 
     refused = rig.daemon.ask("complete", **asked)["error"]
     line = line_of(rig, "call", f"c{status}")
     assert (line["outcome"], refused["data"]["type"]) == (error, error)
-    assert line["level"] == levels[error] and line["error"] == refused["message"]
+    assert line["level"] == levels[error]
+    assert line["error"].split("/", 1)[1] == refused["message"].split("/", 1)[1]
 
 
 def test_answers_from_the_cache_are_summed_up(rig: Rig) -> None:
