@@ -42,11 +42,15 @@ def open_tracing(
 
         destination = Destination(
             endpoint=settings.endpoint or DEFAULT_ENDPOINT,
-            headers={name: value.reveal() for name, value in settings.headers.items()},
+            headers={n: value.reveal() for n, value in settings.headers.items() if value.is_set},
         )
         # The log's mask of the moment: a reload may bring new secrets.
         return Collector(destination, resource=_resource(), mask=lambda t: log.redactor.text(t))
 
+    for name, value in settings.headers.items():
+        if not value.is_set:
+            said = f"sent without the header {name}: {value.origin} is not set"
+            log.event("warning", "tracing", said=said)
     queue = SpanQueue(courier, log)
     sampling = Sampling(
         calls_pct=settings.sample_pct,

@@ -66,7 +66,7 @@ class SpanQueue:
         self._limit_s = limit_s
         self._changed = threading.Condition()
         self._waiting: deque[Span] = deque()
-        self._waiting_bytes = 0
+        self._held_bytes = 0
         self._closing_until_s: float | None = None
         self._thread: threading.Thread | None = None
         self._in_hand = 0
@@ -90,12 +90,12 @@ class SpanQueue:
                 if (
                     self._closing_until_s is not None
                     or self.waiting >= self._max_spans
-                    or self._waiting_bytes + size_bytes > self._max_bytes
+                    or self._held_bytes + size_bytes > self._max_bytes
                 ):
                     self._drop(1)
                     continue
                 self._waiting.append(span)
-                self._waiting_bytes += size_bytes
+                self._held_bytes += size_bytes
             if self._thread is None:
                 self._start()
             elif len(self._waiting) <= len(spans) or len(self._waiting) >= BATCH_SPANS:
@@ -143,7 +143,6 @@ class SpanQueue:
             )
             count = min(BATCH_SPANS, len(self._waiting))
             batch = [self._waiting.popleft() for _ in range(count)]
-            self._waiting_bytes -= sum(span.size_bytes for span in batch)
             self._in_hand = len(batch)
             return batch
 
@@ -152,7 +151,7 @@ class SpanQueue:
         pause_s = self._first_pause_s
         while True:
             sent = courier.bring(batch, limit_s=self._time_left_s(self._limit_s))
-            if not sent.again or self._time_left_s(1.0) <= 0:
+            if not sent.again or self._is_closing():
                 break
             self._tell_of(sent.trouble)
             with self._changed:
@@ -162,6 +161,7 @@ class SpanQueue:
             lost = len(batch) if sent.trouble else min(len(batch), sent.refused)
             self.sent += len(batch) - lost
             self._in_hand = 0
+            self._held_bytes -= sum(span.size_bytes for span in batch)
             self._drop(lost)
         if sent.trouble:
             self._tell_of(sent.trouble)

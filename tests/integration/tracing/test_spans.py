@@ -164,6 +164,14 @@ def test_a_call_that_fails_says_why_and_never_in_the_providers_own_words(folder:
         assert b"the prompt was" not in b"".join(collector.bodies)
 
 
+def test_a_header_whose_variable_is_not_set_is_left_out_and_said(folder: Path) -> None:
+    headers = {"authorization": "Bearer ${SUTLER_TEST_NOT_SET}", "x-team": "some-team-key"}
+    with collecting() as collector, serving(folder, llm=traced(collector, headers=headers)) as rig:
+        collector.wait_for(2)
+        assert "x-team" in collector.headers[0] and "authorization" not in collector.headers[0]
+        assert "SUTLER_TEST_NOT_SET is not set" in rig.daemon.log()
+
+
 def test_the_names_are_those_of_the_conventions() -> None:
     published = {
         value
