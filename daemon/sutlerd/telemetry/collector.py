@@ -71,6 +71,8 @@ class Collector:
             answer = response.read(_MAX_ANSWER_BYTES)
         except (OSError, http.client.HTTPException) as error:
             return Sent(trouble=type(error).__name__, again=True)
+        except ValueError:
+            return Sent(trouble="a configured header is none")
         finally:
             connection.close()
         if response.status in _AGAIN:

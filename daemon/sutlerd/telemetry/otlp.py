@@ -125,7 +125,8 @@ def _put_one(target: Any, value: str | bool | int | float, mask: Mask) -> None:
     if isinstance(value, bool):
         target.bool_value = value
     elif isinstance(value, int):
-        target.int_value = value
+        # A provider may count as it likes; the protocol counts with 64 bits.
+        target.int_value = max(-(2**63), min(value, 2**63 - 1))
     elif isinstance(value, float):
         target.double_value = value
     else:
