@@ -65,7 +65,8 @@ class Prometheus:
     def wait_for(self, query: str) -> list[Any]:
         until_s = time.monotonic() + 45
         while time.monotonic() < until_s:
-            with contextlib.suppress(OSError):
+            # Until it is ready it answers 503.
+            with contextlib.suppress(OSError, AssertionError):
                 found: list[Any] = self.get("query", query=query)["result"]
                 if found:
                     return found
