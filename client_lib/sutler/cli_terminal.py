@@ -69,7 +69,7 @@ class Terminal:
         self._err = stderr if stderr is not None else _nowhere()
         self.out_is_terminal = is_terminal(stdout)
         self.err_is_terminal = is_terminal(stderr)
-        dumb = environ.get("TERM") == "dumb"
+        dumb = environ.get("TERM") in ("dumb", "unknown")
         plain = bool(environ.get("NO_COLOR")) or dumb
         #: whether `progress` works: a line that can be written over, and somebody who looks
         self.can_overwrite = self.err_is_terminal and not dumb

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Painter = Union[PlacePainter, ScrollPainter, RichPainter]
 
 _EVERY_S = 1.0
-_LEAST_EVERY_S = 0.1
+_LEAST_EVERY_S, _MOST_EVERY_S = 0.1, 86400.0
 #: While the daemon is away, how often it is said for how long.
 _COUNT_EVERY_S = 1.0
 
@@ -38,7 +38,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _pace(text: str) -> float:
-    return max(_LEAST_EVERY_S, seconds(text))
+    return min(_MOST_EVERY_S, max(_LEAST_EVERY_S, seconds(text)))
 
 
 def run_top(args: argparse.Namespace, term: Terminal) -> int:

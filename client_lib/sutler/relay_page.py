@@ -36,6 +36,7 @@ _FOREIGN = "this port is for the browser of one user, not for other web pages\n"
 #: A page that could not be had is asked for again by the browser, after so many seconds.
 _AGAIN_S = 3
 _ESTABLISHED = "01"
+NOBODY = -1
 
 
 class PageDoor:
@@ -106,18 +107,28 @@ class PageDoor:
 
 
 def uid_of_connection(peer_port: int, port: int) -> Optional[int]:
-    """Ask the kernel who has the other end of a loopback connection; None where it won't say."""
+    """Ask the kernel who holds the other end of a loopback connection.
+
+    Gives None where it does not say at all, and `NOBODY` where it does, but not of this one:
+    an end that is half closed, say, which could be told the answer all the same.
+    """
     home = "%08X" % int.from_bytes(b"\x7f\x00\x00\x01", sys.byteorder)
-    here, there = "%s:%04X" % (home, peer_port), "%s:%04X" % (home, port)
-    try:
-        with open("/proc/net/tcp", encoding="ascii") as table:
-            for line in table:
-                words = line.split()
-                if words[1:4] == [here, there, _ESTABLISHED]:
-                    return int(words[7])
-    except (OSError, ValueError, IndexError):
-        pass  # no /proc, or not as we know it: the token and the cookie decide alone
-    return None
+    mark = "%08X" % int.from_bytes(b"\x00\x00\xff\xff", sys.byteorder)
+    # A socket of the newer family reaches 127.0.0.1 as well, and is listed with its own.
+    tables = (("/proc/net/tcp", home), ("/proc/net/tcp6", "0" * 16 + mark + home))
+    told = False
+    for table, address in tables:
+        here, there = "%s:%04X" % (address, peer_port), "%s:%04X" % (address, port)
+        try:
+            with open(table, encoding="ascii") as lines:
+                for line in lines:
+                    words = line.split()
+                    if words[1:4] == [here, there, _ESTABLISHED]:
+                        return int(words[7])
+                told = True
+        except (OSError, ValueError, IndexError):
+            pass  # no /proc, or not as we know it: the token and the cookie decide alone
+    return NOBODY if told else None
 
 
 def _parse(head: bytes) -> Optional[Tuple[str, str, Dict[str, List[str]]]]:

@@ -45,7 +45,9 @@ class RichPainter:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._console = Console(file=out, highlight=False, markup=False, emoji=False)
+        self._console = Console(
+            file=out, force_terminal=True, highlight=False, markup=False, emoji=False
+        )
         self._live: Optional[Live] = None
 
     def enter(self) -> None:

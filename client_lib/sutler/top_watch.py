@@ -51,7 +51,11 @@ class Watch:
         budget = self._client.call("budget", {})
         self._learn_names(status)
         now = Seen(status, queue, budget, time.monotonic(), dict(self._names))
-        shown = sight(now, self._seen)
+        try:
+            shown = sight(now, self._seen)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            said = "this sutler cannot read what sutlerd %s says of itself: %r"
+            raise SutlerError(said % (status.get("version", "?"), error)) from None
         self._seen = now
         self._state = _State(shown, None, "")
         return shown

@@ -18,6 +18,8 @@ def check_host(host):
     name = host.decode("ascii") if isinstance(host, (bytes, bytearray)) else host
     if name in (None, "", "localhost", "::1"):
         return
+    if name.startswith("::ffff:"):  # IPv4 in the notation of IPv6
+        name = name[len("::ffff:") :]
     if not (name.startswith("127.") and name.replace(".", "").isdigit()):
         raise RealNetworkRefused(f"tests reach loopback only, not {name!r}")
 

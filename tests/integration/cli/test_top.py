@@ -18,6 +18,7 @@ from tests.contract import answers
 from tests.contract.answers import http_answer
 from tests.integration.cli.command import AtTerminal, environment, started, sutler
 from tests.integration.cli.test_interpreters import FOUND
+from tests.integration.cli.tiny_daemon import TinyDaemon
 from tests.integration.faults.rig import Rig, held, let_others_in, serving
 from tests.support.other_user import OTHER_UID, as_user, needs_root
 
@@ -84,6 +85,7 @@ def test_it_shows_everything_live_and_leaves_with_q(rig: Rig, options: tuple[str
     counts = rig.status()["answers"]
     total = counts["cached"] + counts["fresh"]
     top.wait_for(f"{100 * counts['cached'] / total:.0f} % of {total} answers")
+    assert b"\x1b[2J" not in top.screen, "it is drawn over, not cleared: no flicker"
     assert top.leave() == 0
     assert top.screen.endswith((b"\x1b[?25h\x1b[?1049l", b"\x1b[?1049l\x1b[?25h"))
     assert b"Traceback" not in top.screen
@@ -213,6 +215,12 @@ def test_without_rich_it_is_plain_and_without_a_daemon_it_says_so(rig: Rig, fold
     assert framed.leave() == plain.leave() == 0
     assert sutler("--socket", str(folder / "none"), "top").returncode == 3
     assert sutler("top", "--every", "0").returncode == 2
+    rare = Watching("--every", "1e300")
+    rare.read_until(b"running")
+    rare.screen = b""
+    rare.resize(70, 20)
+    rare.read_until(b"running")
+    assert rare.leave() == 0
 
 
 @pytest.mark.parametrize("version", FOUND)
@@ -225,6 +233,13 @@ def test_it_works_on_this_python(rig: Rig, version: str) -> None:
     top.type(b"q")
     assert top.end() == 0
     assert b"\x1b[?1049l" in top.screen
+
+
+def test_answers_of_an_unknown_shape_are_a_line_not_a_traceback(tmp_path: Path) -> None:
+    with TinyDaemon(tmp_path / "s") as tiny:
+        done = sutler("--socket", str(tiny.path), "top")
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert done.stderr.startswith(b"sutler: ")
 
 
 def test_two_hundred_connections_in_a_small_window(rig: Rig) -> None:

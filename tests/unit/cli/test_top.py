@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import threading
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from rich.console import Console
 from sutler.top_layout import UNICODE, cut, fit, glyphs_for, page, wanted, width_of
 from sutler.top_rich import drawn
 from sutler.top_sight import Bar, Row, Section, Seen, Sight, away, sight
+from sutler.top_watch import Watch
 
 WINDOWS = [(1, 1), (20, 3), (40, 10), (80, 24), (109, 15), (110, 16), (140, 50), (300, 100)]
 
@@ -207,3 +209,30 @@ def test_text_is_cut_by_cells_not_by_characters() -> None:
     assert cut("abc", 3, "…") == "abc"
     assert cut("abc", 1, "…") == "…"
     assert cut("abc", 0, "…") == ""
+
+
+class _Odd:
+    """A client whose daemon speaks of itself in a shape of its own after the first time."""
+
+    def __init__(self) -> None:
+        self.status: Any = {"state": "running"}
+
+    def call(self, method: str, parameters: dict[str, Any]) -> Any:
+        return self.status if method == "status" else {}
+
+
+def test_a_newer_daemons_answer_is_an_error_and_no_end_of_the_watch() -> None:
+    client = _Odd()
+    watch = Watch(client, 0.01)  # type: ignore[arg-type]
+    assert watch.look().headline.text.startswith("running")
+    woken = threading.Event()
+    client.status = {"callers": [{"uid": 1}], "version": "99"}
+    watch.start(woken.set)
+    assert woken.wait(30)
+    assert "cannot read what sutlerd 99 says" in watch.screen().headline.text
+    client.status = {"state": "draining"}
+    while watch.is_away:
+        assert woken.wait(30)
+        woken.clear()
+    assert watch.screen().headline.text.startswith("draining")
+    watch.stop()

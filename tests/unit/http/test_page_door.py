@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from sutler.relay_page import PageDoor, uid_of_connection
+from sutler.relay_page import NOBODY, PageDoor, uid_of_connection
 
 PORT = 41234
 HOST = f"Host: 127.0.0.1:{PORT}"
@@ -127,9 +127,22 @@ def test_wrong_tokens_and_cookies_open_nothing() -> None:
     assert status(page, head("/", cookie + "\xe9")) == 401
 
 
-def test_the_kernel_tells_whose_a_connection_is() -> None:
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_the_kernel_tells_whose_a_connection_is_whatever_family_it_is_of(family: int) -> None:
+    address = "127.0.0.1" if family == socket.AF_INET else "::ffff:127.0.0.1"
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)) as client:
-            assert uid_of_connection(client.getsockname()[1], port) == os.geteuid()
-        assert uid_of_connection(1, port) is None
+        with socket.socket(family) as client:
+            client.connect((address, port))
+            mine = client.getsockname()[1]
+            assert uid_of_connection(mine, port) == os.geteuid()
+            client.shutdown(socket.SHUT_WR)
+            assert uid_of_connection(mine, port) == NOBODY, "half closed, it could still read"
+        assert uid_of_connection(1, port) == NOBODY
+
+
+def test_a_connection_whose_owner_is_not_told_where_others_are_gets_nothing() -> None:
+    page = PageDoor(lambda peer_port, port: NOBODY)
+    assert status(page, head(page.address(PORT).partition(str(PORT))[2])) == 403
+    silent = PageDoor(lambda peer_port, port: None)
+    assert status(silent, head(silent.address(PORT).partition(str(PORT))[2])) == 303
