@@ -265,6 +265,7 @@ def test_what_stops_a_start_is_told_and_once_it_is_mended_who_waited_is_served(
     assert node.show("sutlerd.service", "ActiveState") == "active"
 
 
+@pytest.mark.skipif(not LONG, reason="a matter of ten seconds: SUTLER_LONG=1")
 def test_one_that_crashes_over_and_over_is_left_alone_and_a_restart_brings_both_back(
     node: Node,
 ) -> None:

@@ -25,28 +25,29 @@ WHO = "import sutler; print(sutler.Client().hello()['caller']['job'])"
 pytestmark = pytest.mark.timeout(200)
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[tuple[DaemonProcess, Slurm]]:
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DaemonProcess, Slurm]]:
     """A node's daemon and its batch system, whose epilog asks for every job's account."""
     needs_slurm()
+    folder = tmp_path_factory.mktemp("slurm")
     paths = environment()["PYTHONPATH"]
     with ScriptedProvider.in_thread(always=by_default) as provider:
         daemon = DaemonProcess(
-            tmp_path / "d", config=json.dumps({"llm": llm_group(provider.base_url)})
+            folder / "d", config=json.dumps({"llm": llm_group(provider.base_url)})
         )
         epilog = (
             f"export PYTHONPATH={paths} SUTLER_SOCKET={daemon.socket}\n"
-            f"account={tmp_path}/epilog.$SLURM_JOB_ID\n"
+            f"account={folder}/epilog.$SLURM_JOB_ID\n"
             f"{SUTLER} report --json --job $SLURM_JOB_ID > $account.new 2>&1\n"
             "mv $account.new $account\n"
         )
-        with daemon, Slurm(tmp_path / "s", epilog=epilog) as slurm:
+        with daemon, Slurm(folder / "s", epilog=epilog) as slurm:
             yield daemon, slurm
 
 
 @pytest.mark.fault("X7")
 def test_a_job_is_told_by_its_cgroup_whatever_it_says_of_itself_and_has_its_account(
-    node: tuple[DaemonProcess, Slurm], tmp_path: Path
+    node: tuple[DaemonProcess, Slurm],
 ) -> None:
     daemon, slurm = node
     at = {**environment(), "SUTLER_SOCKET": str(daemon.socket)}
@@ -70,7 +71,7 @@ def test_a_job_is_told_by_its_cgroup_whatever_it_says_of_itself_and_has_its_acco
     )
     assert outside.stdout == "None\n"
     for job in told:
-        account = tmp_path / f"epilog.{job}"
+        account = daemon.folder.parent / f"epilog.{job}"
         until(account.exists)
         report = json.loads(account.read_text())
         assert report["job"] == job
