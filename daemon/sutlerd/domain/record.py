@@ -24,7 +24,9 @@ def record(cls: type[T]) -> type[T]:
     if cls.__doc__ is None:
         cls.__doc__ = cls.__name__  # or it would be made of a signature, slowly
     made: Any = dataclass(init=False, repr=False, eq=False, slots=True, kw_only=True)(cls)
-    names = tuple(each.name for each in fields(made))
+    names = tuple(each.name for each in fields(made) if each.compare)
+    # What is hidden on purpose, secrets first of all, stays hidden.
+    visible = tuple(each.name for each in fields(made) if each.repr)
     # Of one name it gives the value itself, of more a tuple: either compares and hashes.
     values = attrgetter(*names) if names else type
 
@@ -43,7 +45,7 @@ def record(cls: type[T]) -> type[T]:
         return hash(values(self))
 
     def __repr__(self: Any) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in visible)
         return f"{type(self).__qualname__}({shown})"
 
     own = vars(cls)
