@@ -198,7 +198,7 @@ class Connection(asyncio.Protocol):
         change = held_bytes - self.buffered_bytes
         self.buffered_bytes = held_bytes
         if change:
-            self.hub.buffered(change)
+            self.hub.buffered(change, self)
 
     def send_chunks(self, lines: bytes) -> None:
         """Send pieces of a stream; a client that is owed too much of them is cut.

@@ -217,11 +217,15 @@ class Hub:
         for connection in list(self.connections):
             connection.close(error)
 
-    def buffered(self, change_bytes: int) -> None:
-        """Account for bytes held or owed; past the maximum the largest holder is closed."""
+    def buffered(self, change_bytes: int, just_written: Connection | None = None) -> None:
+        """Account for bytes held or owed; past the maximum the largest holder is closed.
+
+        ``just_written`` has had no time to take what it was sent: another that holds at least
+        half as much goes before it.
+        """
         self.buffered_bytes += change_bytes
         if change_bytes > 0 and self.buffered_bytes > self.limits.buffered_total_bytes:
-            self._make_room()
+            self._make_room(just_written)
 
     def _changed(self) -> None:
         for watcher in self._watchers[:]:
@@ -231,13 +235,18 @@ class Hub:
                 if not holds.done():
                     holds.set_result(None)
 
-    def _make_room(self) -> None:
+    def _make_room(self, just_written: Connection | None) -> None:
         # What clients have taken meanwhile is not told at once: look again before judging.
         for connection in self.connections:
             self.buffered_bytes += connection.measure()
         if self.buffered_bytes <= self.limits.buffered_total_bytes:
             return
-        largest = max(self.connections, key=lambda connection: connection.buffered_bytes)
+
+        def weight(connection: Connection) -> int:
+            held_bytes = connection.buffered_bytes
+            return held_bytes // 2 if connection is just_written else held_bytes
+
+        largest = max(self.connections, key=weight)
         largest.make_room(
             Overloaded(
                 "clients hold more unfinished or unread bytes than the daemon may keep",
