@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from sutlerd.domain.errors import CallError, Overloaded
 from sutlerd.pipeline.idempotency import Asked
+from sutlerd.pipeline.occurrences import Asking
+from sutlerd.pipeline.question import Question
 from sutlerd.pipeline.result import Answer
 from sutlerd.pipeline.tried import Tried
 
@@ -72,7 +74,7 @@ class Flight:
         self.pieces: list[bytes] = []
         self.asked: list[Asked] = []
         self.stores = False
-        self.taped: list[tuple[Follower, dict[str, Any]]] = []
+        self.taped: list[tuple[Follower, Question, Asking]] = []
         self.first_piece_s: float | None = None
         self.tried: list[Tried] = []
 
@@ -124,9 +126,9 @@ class Flight:
             if self._cancel is not None:
                 self._cancel()
 
-    def asked_of_followers(self) -> list[dict[str, Any]]:
-        """Give the canonical requests of those who wait still, for a recording."""
-        return [asked for follower, asked in self.taped if follower in self._followers]
+    def asked_of_followers(self) -> list[tuple[Question, Asking]]:
+        """Give what those asked who wait still, for a recording."""
+        return [(asked, asking) for who, asked, asking in self.taped if who in self._followers]
 
     def publish(self, pieces: Sequence[bytes]) -> None:
         """Pass on what one read of the provider brought."""

@@ -11,10 +11,11 @@ from sutlerd.domain.errors import InvalidParams, ProviderError, ProviderUnavaila
 from sutlerd.domain.ports import Clock
 from sutlerd.pipeline.messages import check_messages
 from sutlerd.pipeline.params import CountTokensParams
-from sutlerd.pipeline.recording import canonical
+from sutlerd.pipeline.player import Player
+from sutlerd.pipeline.question import Question, count_asked, key_of
 from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.route import Router
-from sutlerd.pipeline.tape import Player, Tape
+from sutlerd.pipeline.tape import Tape
 from sutlerd.providers.contract import AttemptFailed, Provider, Verdict
 
 
@@ -38,14 +39,15 @@ class Counting:
         """Give ``{tokens, exact, method, model, provider}``. Raises ``CallError``."""
         if self._tape is None:
             return await self._count(params)
-        given = params.model_dump(mode="json", exclude_unset=True)
-        asked = canonical("count_tokens", given, messages=params.messages)
+        said = count_asked(params, params.messages or ())
+        asked = Question(asked=said, key=key_of(said))
         if isinstance(self._tape, Player):
             # Counted as often as one likes: a count is the same each time.
             counted: dict[str, Any] = orjson.loads(self._tape.play_any(asked))
             return counted
+        asking = self._tape.begin(asked)
         counted = await self._count(params)
-        self._tape.keep(asked, orjson.dumps(counted))
+        self._tape.keep(asked, asking, orjson.dumps(counted))
         return counted
 
     async def _count(self, params: CountTokensParams) -> dict[str, Any]:

@@ -28,10 +28,11 @@ from sutlerd.pipeline.embed_batch import Batch, BatchJourney, portions
 from sutlerd.pipeline.embed_result import Vector, check_texts, compose_vectors
 from sutlerd.pipeline.params import EmbedParams
 from sutlerd.pipeline.places import Asker
-from sutlerd.pipeline.recording import canonical
+from sutlerd.pipeline.player import Player
+from sutlerd.pipeline.question import embed_asked, question
 from sutlerd.pipeline.resolve import Resolver, traceparent_of
 from sutlerd.pipeline.route import Router
-from sutlerd.pipeline.tape import Player, Tape
+from sutlerd.pipeline.tape import Tape
 from sutlerd.pipeline.telling import Teller
 from sutlerd.pipeline.till import Bill
 from sutlerd.providers.contract import Provider
@@ -89,15 +90,27 @@ class Embeddings:
         request_id = self._resolver.request_id(params.request_id)
         if self._tape is None:
             return await self._bought(params, caller, labels, request_id)
-        asked = canonical("embed", params.model_dump(mode="json", exclude_unset=True))
+        asked = question(
+            embed_asked(params), caller=caller, labels=labels, request_id=params.request_id
+        )
         if isinstance(self._tape, Player):
-            result = orjson.loads(
-                self._tape.play(asked, uid=caller.uid, request_id=params.request_id)
-            )
-            return orjson.dumps({**result, "request_id": request_id})
+            try:
+                return self._replayed(self._tape.play(asked), caller, labels, request_id)
+            except CallError as error:
+                self._accounting.refused(caller, params.labels, request_id, "embed", error.type)
+                raise
+        asking = self._tape.begin(asked)
         given = await self._bought(params, caller, labels, request_id)
-        self._tape.keep(asked, given)
+        self._tape.keep(asked, asking, given)
         return given
+
+    def _replayed(self, recorded: bytes, caller: Caller, labels: Labels, request_id: str) -> bytes:
+        """Give a recorded result, as one that was stored and cost nothing."""
+        result = orjson.loads(recorded)
+        served = {"provider": result["provider"], "model": result["model"]}
+        self._accounting.embedded(request_id, caller, labels, cached=True, **served)
+        free = {"cached": len(result["embeddings"]), "cost_nanousd": 0, "request_id": request_id}
+        return orjson.dumps(result | free)
 
     async def _bought(
         self, params: EmbedParams, caller: Caller, labels: Labels, request_id: str

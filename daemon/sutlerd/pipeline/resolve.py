@@ -27,11 +27,12 @@ from sutlerd.pipeline.params import (
     RunParams,
     parse,
 )
+from sutlerd.pipeline.player import Player
 from sutlerd.pipeline.prompting import fill_in, labelled
-from sutlerd.pipeline.recording import canonical
+from sutlerd.pipeline.question import Question, chat_asked, question
 from sutlerd.pipeline.route import Router
 from sutlerd.pipeline.schema_shape import schema_problems
-from sutlerd.pipeline.tape import Player, Tape
+from sutlerd.pipeline.tape import Tape
 from sutlerd.prompts.library import PromptLibrary
 from sutlerd.providers.contract import BuiltRequest, Provider
 
@@ -51,13 +52,13 @@ SHAPES: Mapping[str, type[CompleteParams]] = {
 class Resolved:
     """A call, its request in the first route's spelling, and the key of its answer.
 
-    ``asked`` is its canonical form, for a recording that is being made or played.
+    ``question`` is what a recording knows it by, where one is being made or played.
     """
 
     call: Call
     built: BuiltRequest
     key: bytes
-    asked: dict[str, Any] | None = None
+    question: Question | None = None
 
     @property
     def flight_key(self) -> Hashable:
@@ -107,10 +108,10 @@ class Resolver:
         request = self._chat_request(options, messages, problems)
         if problems:
             raise InvalidParams(problems)
-        asked = None if self._tape is None else _canonical(method, params, options, messages, use)
         if isinstance(self._tape, Player):
             call = self._call(options, caller, request, _REPLAYED, use, now_s)
-            return Resolved(call=call, built=_NOT_BUILT, key=b"", asked=asked)
+            replayed = self._question(call, options, params)
+            return Resolved(call=call, built=_NOT_BUILT, key=b"", question=replayed)
         routes = self._router.chain(
             model=options.model, provider=options.provider, fallback=options.fallback
         )
@@ -118,7 +119,9 @@ class Resolver:
             routes = routes[:1]
         built = self._providers[routes[0].provider].build_chat(request, routes[0].model)
         call = self._call(options, caller, request, routes, use, now_s)
-        return Resolved(call=call, built=built, key=self.key(call, routes[0], built), asked=asked)
+        key = self.key(call, routes[0], built)
+        asked = None if self._tape is None else self._question(call, options, params)
+        return Resolved(call=call, built=built, key=key, question=asked)
 
     def key(self, call: Call, route: Route, built: BuiltRequest) -> bytes:
         """Give the fingerprint under which this route's answer is stored.
@@ -159,6 +162,18 @@ class Resolver:
     def ttl_s(self, wanted_s: float | None) -> float:
         cache = self._llm.cache
         return min(cache.ttl_seconds if wanted_s is None else wanted_s, cache.max_ttl_s)
+
+    def _question(self, call: Call, options: Options, params: Mapping[str, Any]) -> Question:
+        assert isinstance(call.request, ChatRequest)
+        # Of an alias of the configuration, for a template's class, if the caller named none.
+        model = options.model if "model" in params else None
+        prompt_hash = None if call.prompt is None else call.prompt.hash
+        return question(
+            chat_asked(options, call.request, model=model, prompt_hash=prompt_hash),
+            caller=call.caller,
+            labels=call.labels,
+            request_id=options.request_id,
+        )
 
     def _never_falls_back(self, options: Options, use: PromptUse | None) -> bool:
         """Tell whether a call is of a class that the operator binds to its first route, by its
@@ -245,24 +260,6 @@ def _shape(call: Call) -> dict[str, Any] | None:
     if not isinstance(request, ChatRequest):
         return None
     return request.schema if request.schema is not None or not request.json_mode else {}
-
-
-def _canonical(
-    method: str,
-    params: Mapping[str, Any],
-    options: Options,
-    messages: tuple[dict[str, Any], ...],
-    use: PromptUse | None,
-) -> dict[str, Any]:
-    given = options.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    if "model" not in params:
-        given.pop("model", None)  # of an alias of the configuration, for a template's class
-    return canonical(
-        method if method in SHAPES and method != "complete" else "chat",
-        given,
-        messages=messages,
-        prompt_hash=use.hash if use is not None else None,
-    )
 
 
 def traceparent_of(metadata: Mapping[str, Any] | None) -> str | None:

@@ -25,10 +25,13 @@ from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.hedge import Known
 from sutlerd.pipeline.idempotency import Asked, RequestLog
 from sutlerd.pipeline.journey import Arrived, Leg
+from sutlerd.pipeline.occurrences import Asking
+from sutlerd.pipeline.player import Player
+from sutlerd.pipeline.question import Question
 from sutlerd.pipeline.resolve import Resolved, Resolver
 from sutlerd.pipeline.result import Answer, encode_payload
 from sutlerd.pipeline.structured import Structured
-from sutlerd.pipeline.tape import Player, Recorder, Tape
+from sutlerd.pipeline.tape import Recorder, Tape
 from sutlerd.pipeline.telling import Teller
 from sutlerd.pipeline.under_way import UnderWay
 from sutlerd.telemetry.meter import Meter
@@ -100,12 +103,12 @@ class Pipeline:
         if isinstance(self._tape, Player):
             self._replay(self._tape, resolved, follower)
             return None
+        asking = self._asking(resolved)
         flight = self._known_flight(resolved)
         if flight is None:
             payload = self._known_answer(resolved)
             if payload is not None:
-                if self._tape is not None and resolved.asked is not None:
-                    self._tape.keep(resolved.asked, payload)
+                self._record(resolved.question, asking, payload)
                 _give(Answer(payload=payload, cached=True), follower)
                 self._teller.known(call, payload)
                 return None
@@ -123,15 +126,22 @@ class Pipeline:
             )
             flight.asked.append(asked)
             self._under_way.add(asked, flight)
-        if resolved.asked is not None:
-            flight.taped.append((follower, resolved.asked))
+        if resolved.question is not None and asking is not None:
+            flight.taped.append((follower, resolved.question, asking))
         return flight
 
+    def _asking(self, resolved: Resolved) -> Asking | None:
+        if isinstance(self._tape, Recorder) and resolved.question is not None:
+            return self._tape.begin(resolved.question)
+        return None
+
+    def _record(self, question: Question | None, asking: Asking | None, payload: bytes) -> None:
+        if isinstance(self._tape, Recorder) and question is not None and asking is not None:
+            self._tape.keep(question, asking, payload)
+
     def _replay(self, player: Player, resolved: Resolved, follower: Follower) -> None:
-        call = resolved.call
-        assert resolved.asked is not None, "who plays a recording resolves for it"
-        named = call.request_id if call.idempotent else None
-        payload = player.play(resolved.asked, uid=call.caller.uid, request_id=named)
+        assert resolved.question is not None, "who plays a recording resolves for it"
+        payload = player.play(resolved.question)
         _give(Answer(payload=payload, cached=True), follower)
 
     def leave(self, flight: Flight, follower: Follower, call: Call) -> None:
@@ -210,9 +220,8 @@ class Pipeline:
             self._finish(flight, answer)
 
     def _finish(self, flight: Flight, answer: Answer) -> None:
-        if isinstance(self._tape, Recorder):
-            for asked in flight.asked_of_followers():
-                self._tape.keep(asked, answer.payload)
+        for question, asking in flight.asked_of_followers():
+            self._record(question, asking, answer.payload)
         flight.finish(answer)
 
     async def _stored(self, resolved: Resolved, leg: Leg) -> bytes | None:

@@ -1,7 +1,6 @@
-"""A recording being made, or being played: the shells around the file.
+"""A recording that is being made: the shell around the file.
 
-A recorder writes on a thread of its own, and a reply waits for nothing. A player answers from
-the file alone: no provider, no cache, no time to live.
+It is written on a thread of its own, and a reply waits for nothing.
 """
 
 from __future__ import annotations
@@ -9,25 +8,19 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
-
-from sutlerd.domain.errors import CacheMiss
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.record import record
-from sutlerd.pipeline.recording import first_line, is_first_line, key_of, nearest, reply_line
+from sutlerd.pipeline.occurrences import Asking, Askings
+from sutlerd.pipeline.player import Player
+from sutlerd.pipeline.question import Question
+from sutlerd.pipeline.recording import first_line, reply_line
 from sutlerd.system.exits import CannotStart, Exit
 
-MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 #: What waits for the disk at most.
 MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
-#: Requests that a miss is compared with, and requests by id that are known to be one.
-MAX_COMPARED: Final = 2000
-MAX_IDS: Final = 100_000
 
 
 class Recorder:
@@ -36,7 +29,7 @@ class Recorder:
     def __init__(self, path: Path, *, version: str, clock: Clock, log: EventLog) -> None:
         self._path = path
         self._log = log
-        self._counts: Counter[str] = Counter()
+        self._askings = Askings()
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._is_broken = False
         # Each is counted by one thread only.
@@ -55,18 +48,21 @@ class Recorder:
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
 
-    def keep(self, asked: Mapping[str, Any], reply: bytes) -> None:
-        """Record that this request was given this reply."""
-        if self._is_broken:
+    def begin(self, question: Question) -> Asking:
+        """Number a question when it comes, before anything is done for it."""
+        return self._askings.of(question)
+
+    def keep(self, question: Question, asking: Asking, reply: bytes) -> None:
+        """Record that this asking was given this reply; the first one, if it is asked again."""
+        if self._is_broken or asking.is_kept:
             return  # what follows a gap would be another run
-        key = key_of(asked)
-        line = reply_line(asked, self._counts[key], reply)
+        line = reply_line(question, asking.number, reply)
         self._given_bytes += len(line)
         if self._given_bytes - self._taken_bytes > MAX_WAITING_BYTES:
             self._break("the disk does not keep up")
             return
         self._lines.put(line)
-        self._counts[key] += 1
+        asking.is_kept = True
 
     def close(self) -> None:
         """Write what is left, to the disk."""
@@ -99,89 +95,6 @@ class Recorder:
             self._is_broken = True
             said = f"{self._path}: {why}: the recording is not whole, make it again"
             self._log.event("error", "recording", said=said)
-
-
-class Player:
-    """Answers from a recording. Raises ``CannotStart`` for a file that is none."""
-
-    def __init__(self, path: Path, *, log: EventLog) -> None:
-        self._places: dict[str, list[tuple[int, int]]] = {}
-        self._compared: list[dict[str, Any]] = []
-        self._counts: Counter[str] = Counter()
-        self._numbers: dict[tuple[int, str], tuple[str, int]] = {}
-        try:
-            self._file = path.open("rb")
-            self._index(path, log)
-        except OSError as error:
-            raise CannotStart(Exit.CANNOT_CREATE, f"--replay {path}: {error.strerror}") from None
-        log.event("info", "replaying", file=str(path), requests=len(self._places))
-
-    def play(self, asked: Mapping[str, Any], *, uid: int, request_id: str | None) -> bytes:
-        """Give the next reply to this request; the same again to one sent again under its id.
-
-        Raises ``CacheMiss`` that names the nearest request of the recording.
-        """
-        key = key_of(asked)
-        known = self._numbers.get((uid, request_id)) if request_id is not None else None
-        if known is not None and known[0] == key:
-            number = known[1]
-        else:
-            number = self._counts[key]
-            self._counts[key] += 1
-            if request_id is not None:
-                self._remember((uid, request_id), (key, number))
-        places = self._places.get(key)
-        if places is None:
-            raise CacheMiss(f"this request was not recorded; {nearest(asked, self._compared)}")
-        if number >= len(places):
-            raise CacheMiss(
-                f"this request was recorded {len(places)} times, and is asked once more"
-            )
-        return self._reply(*places[number])
-
-    def play_any(self, asked: Mapping[str, Any]) -> bytes:
-        """Give the first reply to a request that has the same one each time."""
-        places = self._places.get(key_of(asked))
-        if places is None:
-            raise CacheMiss(f"this request was not recorded; {nearest(asked, self._compared)}")
-        return self._reply(*places[0])
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _remember(self, asked: tuple[int, str], place: tuple[str, int]) -> None:
-        if len(self._numbers) >= MAX_IDS:
-            del self._numbers[next(iter(self._numbers))]
-        self._numbers[asked] = place
-
-    def _reply(self, offset: int, length: int) -> bytes:
-        self._file.seek(offset)
-        return orjson.dumps(orjson.loads(self._file.read(length))["reply"])
-
-    def _index(self, path: Path, log: EventLog) -> None:
-        offset = 0
-        for number, line in enumerate(iter(lambda: self._file.readline(MAX_LINE_BYTES), b""), 1):
-            if number == 1:
-                if not is_first_line(line):
-                    raise CannotStart(Exit.USAGE, f"--replay {path}: is no recording of sutlerd")
-            elif not line.endswith(b"\n"):
-                log.event("warning", "recording", said=f"{path}:{number}: cut off, left out")
-            else:
-                self._enter(line, offset, f"--replay {path}:{number}")
-            offset += len(line)
-
-    def _enter(self, line: bytes, offset: int, where: str) -> None:
-        try:
-            entry = orjson.loads(line)
-            key, place = entry["key"], entry["n"]
-            places = self._places.setdefault(key, [])
-            if place != len(places) or key_of(entry["asked"]) != key:
-                raise ValueError("not in its place")
-            if not places and len(self._compared) < MAX_COMPARED:
-                self._compared.append(entry["asked"])
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            raise CannotStart(Exit.USAGE, f"{where}: is broken") from None
-        places.append((offset, len(line)))
 
 
 Tape = Recorder | Player
