@@ -43,6 +43,8 @@ class CallError(Exception):
         self.retryable = by_default if retryable is None else retryable
         self.retry_after_s = retry_after_s
         self.data = data
+        #: Whether the log has its line of it; several callers may be told one and the same.
+        self.is_told = False
 
     def to_wire(self, request_id: str | None = None) -> dict[str, Any]:
         """Give the JSON-RPC error object."""

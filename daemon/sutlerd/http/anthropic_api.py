@@ -17,6 +17,7 @@ from sutlerd.http.embeds import Working
 from sutlerd.http.headers import about, options, share_of
 from sutlerd.http.house import House
 from sutlerd.pipeline.params import CountTokensParams, parse
+from sutlerd.telemetry.conventions import CHAT
 
 
 class AnthropicApi:
@@ -24,11 +25,11 @@ class AnthropicApi:
         self._house = house
 
     def doors(self) -> list[Door]:
-        def door(path: str, run: Any) -> Door:
-            return Door(method="POST", path=path, run=run, manners=ANTHROPIC)
+        def door(path: str, run: Any, operation: str | None = None) -> Door:
+            return Door(method="POST", path=path, run=run, manners=ANTHROPIC, operation=operation)
 
         return [
-            door("/v1/messages", self.messages),
+            door("/v1/messages", self.messages, CHAT),
             door("/v1/messages/count_tokens", self.count_tokens),
         ]
 

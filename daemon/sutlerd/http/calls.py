@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sutlerd.domain.call import Call
+from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CallError, ShuttingDown, Timeout
 from sutlerd.http.door import Ask
 from sutlerd.http.house import House
@@ -19,6 +20,7 @@ from sutlerd.ledger.rows import payer_of
 from sutlerd.pipeline.coalesce import Flight
 from sutlerd.pipeline.hits import MAX_PARAMS_BYTES
 from sutlerd.pipeline.result import Answer
+from sutlerd.telemetry.conventions import CHAT
 
 METHOD = "complete"
 
@@ -273,11 +275,12 @@ def _begin(house: House, ask: Ask, stir: Stir, params: Mapping[str, Any]) -> Htt
         call.request_id = resolved.call.request_id
         call.begins(resolved.call)
     except CallError as error:
-        house.accounting.refused(caller, params.get("labels"), name, "chat", error.type)
+        refused(house, CHAT, caller, params, error)
         raise
     try:
         flight = house.pipeline.start(resolved, call)
     except CallError as error:
+        house.pipeline.teller.turned_away(resolved.call, error)
         call.on_error(error)
         return call
     if flight is not None:
@@ -286,3 +289,14 @@ def _begin(house: House, ask: Ask, stir: Stir, params: Mapping[str, Any]) -> Htt
         payer = payer_of(caller, resolved.call.labels)
         house.hit_path.learn(client.hit_place(caller), payer, METHOD, plain, resolved.key)
     return call
+
+
+def refused(
+    house: House, operation: str, caller: Caller, params: Mapping[str, Any], error: CallError
+) -> None:
+    """Enter and tell what never became a call, if nobody has; ``params`` are as they came."""
+    if not error.is_told:
+        kind = "chat" if operation == CHAT else "embed"
+        labels, name = params.get("labels"), params.get("request_id")
+        house.accounting.refused(caller, labels, name, kind, error.type)
+        house.pipeline.teller.refused(operation, caller, params, error)

@@ -90,7 +90,8 @@ class Door:
 
     ``for_browsers`` takes a token from a cookie or, once, from the address, as well: only for
     what changes nothing. ``manners`` is how this route's errors look; ``None`` for the site's
-    plain ones.
+    plain ones. ``operation`` is the kind of call that is made here, if any: a refused request
+    is a refused call.
     """
 
     method: str
@@ -99,6 +100,7 @@ class Door:
     is_open: bool = False
     for_browsers: bool = False
     manners: Manners | None = None
+    operation: str | None = None
 
 
 def json_page(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Page:

@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 import orjson
 
 from sutlerd.domain.errors import CallError, InvalidParams, ShuttingDown
+from sutlerd.http.calls import refused
 from sutlerd.http.door import Ask, Page, json_page
 from sutlerd.http.headers import options
 from sutlerd.http.house import House
 from sutlerd.http.openai_errors import OPENAI
 from sutlerd.pipeline.params import EmbedParams, parse
 from sutlerd.pipeline.resolve import read_labels
+from sutlerd.telemetry.conventions import EMBEDDINGS
 
 Result = TypeVar("Result")
 _TAKEN = ("model", "dimensions", "encoding_format", "user")
@@ -81,6 +83,7 @@ async def embed(house: House, ask: Ask) -> Page:
             lambda: house.services.embeddings.embed(params, ask.caller, labels)
         )
     except CallError as error:
+        refused(house, EMBEDDINGS, ask.caller, named, error)
         return OPENAI.error(error, params.request_id)
     return _page(orjson.loads(raw))
 

@@ -16,6 +16,7 @@ from sutlerd.http.headers import about, options, share_of
 from sutlerd.http.house import House
 from sutlerd.http.models import anthropic_models, one_model, openai_models, wants_anthropic
 from sutlerd.http.openai_errors import OPENAI, error_event
+from sutlerd.telemetry.conventions import CHAT, EMBEDDINGS
 
 Render = Callable[..., dict[str, Any]]
 
@@ -31,13 +32,13 @@ class OpenAiApi:
         self._house = house
 
     def doors(self) -> list[Door]:
-        def door(method: str, path: str, run: Any) -> Door:
-            return Door(method=method, path=path, run=run, manners=OPENAI)
+        def door(method: str, path: str, run: Any, operation: str | None = None) -> Door:
+            return Door(method=method, path=path, run=run, manners=OPENAI, operation=operation)
 
         return [
-            door("POST", "/v1/chat/completions", self.chat),
-            door("POST", "/v1/completions", self.completion),
-            door("POST", "/v1/embeddings", self.embeddings),
+            door("POST", "/v1/chat/completions", self.chat, CHAT),
+            door("POST", "/v1/completions", self.completion, CHAT),
+            door("POST", "/v1/embeddings", self.embeddings, EMBEDDINGS),
             door("GET", "/v1/models", self.models),
             door("GET", "/v1/models/", self.model),
         ]

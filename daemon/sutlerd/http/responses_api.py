@@ -13,6 +13,7 @@ from sutlerd.http.door import Ask, Door, Page, Stream
 from sutlerd.http.headers import about, options, share_of
 from sutlerd.http.house import House
 from sutlerd.http.openai_errors import OPENAI, error_object
+from sutlerd.telemetry.conventions import CHAT
 
 
 class ResponsesApi:
@@ -20,7 +21,10 @@ class ResponsesApi:
         self._house = house
 
     def doors(self) -> list[Door]:
-        return [Door(method="POST", path="/v1/responses", run=self.respond, manners=OPENAI)]
+        door = Door(
+            method="POST", path="/v1/responses", run=self.respond, manners=OPENAI, operation=CHAT
+        )
+        return [door]
 
     async def respond(self, ask: Ask) -> Page | Stream:
         params = responses_ask.response(ask.json) | options(ask.headers)

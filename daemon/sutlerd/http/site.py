@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from sutlerd.domain.caller import Caller
-from sutlerd.domain.errors import CallError, InternalError, ShuttingDown
+from sutlerd.domain.errors import CallError, InternalError, InvalidParams, ShuttingDown
+from sutlerd.http.calls import refused
 from sutlerd.http.client import Client, Inner
 from sutlerd.http.door import Ask, Door, Manners, Page, Refusal, Stream
 from sutlerd.http.entry import bearer, browsers_token, judge
+from sutlerd.http.headers import options
 from sutlerd.http.house import House
 from sutlerd.http.plain import PLAIN
 from sutlerd.system import strict
@@ -188,6 +190,8 @@ class Site:
             answer = await door.run(ask)
         except CallError as error:
             self._house.tally.failed(error.type)
+            if door.operation is not None:
+                refused(self._house, door.operation, caller, _said(request.headers), error)
             answer = manners.error(error, None)
         except (ConnectionError, asyncio.CancelledError):
             raise
@@ -278,6 +282,14 @@ class Site:
 
 def stopping() -> ShuttingDown:
     return ShuttingDown("the daemon is stopping: reconnect and ask again")
+
+
+def _said(headers: Mapping[str, str]) -> dict[str, Any]:
+    """Give what a refused request's headers say of it, if that is not what is wrong."""
+    try:
+        return options(headers)
+    except InvalidParams:
+        return {}
 
 
 def _load() -> Any:

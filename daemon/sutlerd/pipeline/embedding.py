@@ -36,6 +36,7 @@ from sutlerd.pipeline.tape import Tape
 from sutlerd.pipeline.telling import Teller
 from sutlerd.pipeline.till import Bill
 from sutlerd.providers.contract import Provider
+from sutlerd.telemetry.conventions import EMBEDDINGS
 
 DEFAULT_BATCH_TEXTS = 256
 _YIELD_EVERY_TEXTS = 128
@@ -88,6 +89,17 @@ class Embeddings:
     async def embed(self, params: EmbedParams, caller: Caller, labels: Labels) -> bytes:
         """Give the result object as JSON. Raises ``CallError``."""
         request_id = self._resolver.request_id(params.request_id)
+        try:
+            return await self._given(params, caller, labels, request_id)
+        except CallError as error:
+            claimed = {"component": labels.component, "project": labels.project}
+            said = {"labels": claimed, "request_id": request_id, "metadata": params.metadata}
+            self._teller.refused(EMBEDDINGS, caller, said, error)
+            raise
+
+    async def _given(
+        self, params: EmbedParams, caller: Caller, labels: Labels, request_id: str
+    ) -> bytes:
         if self._tape is None:
             return await self._bought(params, caller, labels, request_id)
         asked = question(
@@ -267,9 +279,9 @@ class Embeddings:
                     await asyncio.shield(batch.done)
                     vectors |= batch.vectors
         except TimeoutError:
-            raise Timeout(
-                "not all texts were embedded in time: ask with a longer timeout_s"
-            ) from None
+            late = Timeout("not all texts were embedded in time: ask with a longer timeout_s")
+            late.is_told = True  # by its batches, which say how they ended
+            raise late from None
         finally:
             for batch in batches:
                 batch.waiters -= 1

@@ -77,7 +77,7 @@ class Pipeline:
         self._under_way = under_way
         self._meter = meter
         self._clock = clock
-        self._teller = teller
+        self.teller = teller
         self._spawn = spawn
         self._drain_s = drain_s
         self._tape = tape
@@ -110,7 +110,7 @@ class Pipeline:
             if payload is not None:
                 self._record(resolved.question, asking, payload)
                 _give(Answer(payload=payload, cached=True), follower)
-                self._teller.known(call, payload)
+                self.teller.known(call, payload)
                 return None
             flight = self._joinable_flight(resolved)
         if flight is None:
@@ -201,16 +201,16 @@ class Pipeline:
                 answer = self._keep(flight, resolved, arrived, earned.cost_nanousd)
                 await self._made_sure(flight, answer)
                 self._measure(flight, arrived, started_s)
-                self._teller.called(flight, call, started_s, arrived=arrived, answer=answer)
+                self.teller.called(flight, call, started_s, arrived=arrived, answer=answer)
         except Known as known:
             if flight.tried:
-                self._teller.called(flight, call, started_s, known=True)
+                self.teller.called(flight, call, started_s, known=True)
             self._finish(flight, Answer(payload=known.payload, cached=True))
         except CallError as error:
-            self._teller.called(flight, call, started_s, error=error)
+            self.teller.called(flight, call, started_s, error=error)
             flight.fail(error)
         except asyncio.CancelledError:
-            self._teller.called(flight, call, started_s)
+            self.teller.called(flight, call, started_s)
             raise
         except BaseException as error:
             # A bug of ours must not leave callers waiting; the task's group hears of it too.

@@ -1,19 +1,22 @@
-"""What is told of a call that a provider was asked for: one line in the log, and its spans.
+"""What is told of a call that was not answered from the cache: one line in the log, its spans.
 
 The line says who asked, what of whom, how long it waited and took, what it cost and how it
-ended. Nothing of what was said is in it.
+ended. Nothing of what was said is in it. What was refused before a provider could be asked has
+its line and its span, too, but no more of them a second than anybody reads: refusals are cheap,
+and who is refused may ask again at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sutlerd.domain.call import Call, Labels, Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import CallError
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Reply
+from sutlerd.ledger.rows import bounded
 from sutlerd.pipeline.coalesce import Flight
 from sutlerd.pipeline.embed_batch import Batch
 from sutlerd.pipeline.journey import Arrived
@@ -24,6 +27,9 @@ from sutlerd.pipeline.tried import ANSWERED, Tried
 from sutlerd.telemetry import conventions
 
 CANCELLED = "cancelled"
+#: Lines a second of what was refused at once; the next one says how many had none.
+MAX_REFUSALS_PER_S: Final = 100
+_SHOWN_CHARS: Final = 500
 
 
 class Teller:
@@ -33,6 +39,9 @@ class Teller:
         self._log = log
         self._clock = clock
         self._tracer = tracer
+        self._second = 0
+        self._refusals = 0
+        self._unsaid = 0
 
     def called(
         self,
@@ -92,6 +101,36 @@ class Teller:
         )
         self._tell("embed", ending, error, {"texts": len(batch.texts)})
 
+    def turned_away(self, call: Call, error: CallError) -> None:
+        """Tell of a call that was refused before anything was begun for it."""
+        if self._may_tell(error):
+            self._refused(
+                conventions.CHAT,
+                error,
+                caller=call.caller,
+                labels=call.labels,
+                request_id=call.request_id,
+                route=call.routes[0],
+                traceparent=call.traceparent,
+            )
+
+    def refused(
+        self, operation: str, caller: Caller, params: Mapping[str, Any], error: CallError
+    ) -> None:
+        """Tell of a request that never became a call, unless it was told; ``params`` are as they
+        came, and may be anything."""
+        if self._may_tell(error):
+            name = params.get("request_id")
+            self._refused(
+                operation,
+                error,
+                caller=caller,
+                labels=_claimed(params.get("labels")),
+                request_id=bounded(name) if isinstance(name, str) else None,
+                route=None,
+                traceparent=_traceparent(params.get("metadata")),
+            )
+
     def known(self, call: Call, payload: bytes) -> None:
         """Note a call that was answered from the cache on the long way."""
         tracer = self._tracer
@@ -106,6 +145,32 @@ class Teller:
             traceparent=call.traceparent,
         )
 
+    def _may_tell(self, error: CallError) -> bool:
+        """Say whether an error is still to be told, and there is room for it in this second."""
+        if error.is_told:
+            return False
+        error.is_told = True
+        second = int(self._clock.monotonic_s())
+        if second != self._second:
+            self._second, self._refusals = second, 0
+        self._refusals += 1
+        if self._refusals > MAX_REFUSALS_PER_S:
+            self._unsaid += 1
+            return False
+        return True
+
+    def _refused(self, operation: str, error: CallError, **known: Any) -> None:
+        ending = Ending(
+            operation=operation,
+            started_s=self._clock.monotonic_s(),
+            outcome=error.type,
+            tried=(),
+            **known,
+        )
+        unsaid, self._unsaid = self._unsaid, 0
+        more = {"untold_before": unsaid} if unsaid else {}
+        self._tell("call" if operation == conventions.CHAT else "embed", ending, error, more)
+
     def _tell(
         self, name: str, ending: Ending, error: CallError | None, more: Mapping[str, object]
     ) -> None:
@@ -114,7 +179,7 @@ class Teller:
             "request_id": ending.request_id,
             "uid": ending.caller.uid,
             **_claims(ending.caller, ending.labels),
-            "route": str(ending.route),
+            "route": None if ending.route is None else str(ending.route),
             "waited_ms": round(ending.queued_s * 1000, 1),
             "ms": round((self._clock.monotonic_s() - ending.started_s) * 1000, 1),
             "attempts": sum(tried.sent_s is not None for tried in ending.tried),
@@ -128,7 +193,8 @@ class Teller:
             fields["cost_nanousd"] = ending.cost_nanousd
         level = "info"
         if error is not None:
-            fields["error"] = error.message
+            fields["error"] = error.message[:_SHOWN_CHARS]
+            error.is_told = True
             level = error.log_level
         self._log.event(level, name, outcome=ending.outcome, **fields)
 
@@ -151,3 +217,18 @@ def _prompt(call: Call) -> str:
 def _claims(caller: Caller, labels: Labels) -> dict[str, str]:
     said = {"job": caller.job, "component": labels.component, "project": labels.project}
     return {name: value for name, value in said.items() if value is not None}
+
+
+def _claimed(labels: object) -> Labels:
+    """Give what labels that nobody has checked claim of component and project."""
+    said = labels if isinstance(labels, Mapping) else {}
+    component, project = said.get("component"), said.get("project")
+    return Labels(
+        component=bounded(component) if isinstance(component, str) else None,
+        project=bounded(project) if isinstance(project, str) else None,
+    )
+
+
+def _traceparent(metadata: object) -> str | None:
+    said = metadata.get("traceparent") if isinstance(metadata, Mapping) else None
+    return said if isinstance(said, str) else None

@@ -61,13 +61,14 @@ def vendor_of(kind: str, base_url: str | None) -> Vendor:
 @record
 class Ending:
     """A call as it ended. ``outcome`` is ``ok``, an error's type, or ``cancelled``; the sums of
-    tokens are over all attempts that answered."""
+    tokens are over all attempts that answered. What was refused before it was a call may have
+    neither id nor route."""
 
     operation: str
-    request_id: str
+    request_id: str | None
     caller: Caller
     labels: Labels
-    route: Route
+    route: Route | None
     started_s: float
     outcome: str
     tried: Sequence[Tried]
@@ -129,7 +130,8 @@ class Tracer:
         if parent is not None and not parent.sampled:
             return
         now_ns = int(self._clock.unix_s() * _NS)
-        attributes = self._place(names.CHAT, Route(provider=provider, model=model))
+        route = Route(provider=provider, model=model)
+        attributes = self._place(names.CHAT, route)
         attributes |= {names.RESPONSE_MODEL: model, names.CACHED: True, names.UID: uid}
         attributes |= {names.COST_NANOUSD: 0, names.OUTCOME: ANSWERED}
         if request_id is not None:
@@ -138,7 +140,7 @@ class Tracer:
         self._put(
             [
                 Span(
-                    name=_name(names.CHAT, model),
+                    name=_name(names.CHAT, route),
                     kind=SpanKind.SERVER,
                     trace_id=trace_id,
                     span_id=span_id,
@@ -181,7 +183,7 @@ class Tracer:
             attributes[names.ERROR_TYPE] = failed
         trace_id, span_id, parent_id = _ids(parent)
         return Span(
-            name=_name(ending.operation, ending.route.model),
+            name=_name(ending.operation, ending.route),
             kind=SpanKind.SERVER,
             trace_id=trace_id,
             span_id=span_id,
@@ -220,7 +222,7 @@ class Tracer:
         )
         attributes |= self._brought(tried.brought, content=False)
         return Span(
-            name=_name(ending.operation, tried.route.model),
+            name=_name(ending.operation, tried.route),
             kind=SpanKind.CLIENT,
             trace_id=own.trace_id,
             span_id=os.urandom(_SPAN_ID_BYTES),
@@ -231,7 +233,9 @@ class Tracer:
             failed=failed,
         )
 
-    def _place(self, operation: str, route: Route) -> Attributes:
+    def _place(self, operation: str, route: Route | None) -> Attributes:
+        if route is None:
+            return {names.OPERATION_NAME: operation}
         vendor = self.vendors.get(route.provider)
         return _known(
             {
@@ -303,8 +307,8 @@ def _known(attributes: Mapping[str, Any]) -> Attributes:
     return {name: value for name, value in attributes.items() if value is not None}
 
 
-def _name(operation: str, model: str) -> str:
-    return f"{operation} {model}"
+def _name(operation: str, route: Route | None) -> str:
+    return operation if route is None else f"{operation} {route.model}"
 
 
 def _float(number: float | None) -> float | None:

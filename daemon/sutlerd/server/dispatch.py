@@ -25,6 +25,7 @@ from sutlerd.server.methods import METHODS, REPLY_METHODS, Method
 from sutlerd.server.pending import PendingReply, PendingTask
 from sutlerd.server.replies import chunk_lines, encode_id, error_line, result_line, value_line
 from sutlerd.server.requests import Request
+from sutlerd.telemetry.conventions import CHAT, EMBEDDINGS
 
 if TYPE_CHECKING:
     from sutlerd.server.connection import Connection
@@ -51,6 +52,12 @@ def dispatch(connection: Connection, request: Request) -> None:
         _run(connection, request, method)
     except CallError as error:
         connection.hub.tally.failed(error.type)
+        if request.method == "embed":
+            params, caller = _labelled(connection, request.params), connection.caller
+            connection.hub.accounting.refused(
+                caller, params.get("labels"), params.get("request_id"), "embed", error.type
+            )
+            connection.hub.pipeline.teller.refused(EMBEDDINGS, caller, params, error)
         connection.send(error_line(request.id, error))
 
 
@@ -102,11 +109,14 @@ def _begin_reply(connection: Connection, request: Request) -> None:
         hub.tally.failed(error.type)
         claimed = request.params.get("labels", connection.labels)
         hub.accounting.refused(connection.caller, claimed, name, "chat", error.type)
+        said = {**request.params, "labels": claimed}
+        hub.pipeline.teller.refused(CHAT, connection.caller, said, error)
         connection.send(error_line(request.id, error, name=name if isinstance(name, str) else None))
         return
     try:
         flight = hub.pipeline.start(resolved, pending)
     except CallError as error:
+        hub.pipeline.teller.turned_away(resolved.call, error)
         pending.on_error(error)
         return
     if flight is not None:
