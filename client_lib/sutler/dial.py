@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Collection, List, Mapping, Optional, Tuple
 
 _MAX_LINKS = 40  # symbolic links followed in one path, as the kernel does
+_SYSTEM_FOLDER = "/run/sutler"
+_ALL_UIDS = 0xFFFFFFFF
 _START = (
     "Start one with `sutlerd &` or `systemctl --user start sutlerd.socket`, or name the socket"
     " of one that runs in SUTLER_SOCKET."
@@ -140,23 +142,65 @@ def check_listener(uid: int, path: str, trusted_uids: "Collection[int]") -> None
     """Raise AccessDenied unless the uid of who listens is one to send secrets to.
 
     That is root (the service manager, under socket activation), this process's own user,
-    a configured one, or the owner of a folder that only root can replace.
+    a configured one, or the owner of a folder that only root can replace. In a container it is
+    whoever listens in the node's own folder.
     """
     if uid in (0, os.geteuid()) or uid in trusted_uids:
         return
-    if uid == _owner_by_root(os.path.join(os.getcwd(), os.path.dirname(path))):
+    folder = os.path.dirname(path)
+    if uid == _owner_by_root(folder):
         return
+    nameless = _is_nameless(uid)
+    if nameless and _is_the_nodes(folder):
+        return
+    contained = (
+        " In this container every user of the node but its own looks like that: bind the node's"
+        " /run/sutler to the same place, which is trusted."
+    )
     raise AccessDenied(
         "%s: uid %d listens there, which is neither root, nor this user, nor the owner of a"
-        " folder that only root can replace. Nothing was sent. If it is the right one, pass"
-        " trusted_uids=(%d,)." % (path, uid, uid),
+        " folder that only root can replace. Nothing was sent.%s If it is the right one, pass"
+        " trusted_uids=(%d,)." % (path, uid, contained if nameless else "", uid),
         data={"listener_uid": uid},
     )
+
+
+def _is_nameless(uid: int) -> bool:
+    """Tell whether that is what the kernel says of users who have no number where we run.
+
+    A container that an ordinary user starts has numbers for that user alone, not for root.
+    """
+    try:
+        with open("/proc/sys/kernel/overflowuid") as overflow, open("/proc/self/uid_map") as known:
+            return uid == int(overflow.read()) and not any(
+                line.split()[2] == str(_ALL_UIDS) for line in known
+            )
+    except (OSError, ValueError):
+        return False
+
+
+def _is_the_nodes(folder: str) -> bool:
+    """Tell whether that is the node's folder, which on the node itself only root can make.
+
+    What a container shows there instead is the doing of whoever started the container.
+    """
+    try:
+        info = os.lstat(_SYSTEM_FOLDER)
+        return (
+            os.path.realpath(folder) == _SYSTEM_FOLDER
+            and stat.S_ISDIR(info.st_mode)
+            and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            and _is_nameless(info.st_uid)
+        )
+    except OSError:
+        return False
 
 
 def _owner_by_root(folder: str) -> "Optional[int]":
     """Give the owner of a folder if root alone decides what that path leads to, else None."""
     try:
+        if not folder.startswith("/"):
+            folder = os.path.join(os.getcwd(), folder)
         ahead, here, links = _parts(folder), "/", 0
         info = os.lstat(here)
         while ahead:

@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
-import collections
 import importlib.util
 import json
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.contract.scripted import ScriptedProvider
 from tests.integration.faults.rig import by_default
+from tests.integration.node.containers import CONTAINED, IMAGE, SQUAT, needs
 from tests.integration.node.reloads import until
+from tests.integration.node.strikes import KILL, RESTART, under_load
 from tests.support.booted_node import PYTHON, STRANGER, Node, needs_a_node
 
 KEY = "sk-handed-over-by-systemd-0123"
@@ -32,7 +33,8 @@ connection.request("POST", sys.argv[2], sys.argv[3], {"content-type": "applicati
 print(connection.getresponse().read().decode())
 """
 LONG = bool(os.environ.get("SUTLER_LONG"))
-CLIENTS, RESTARTS, KILLS = (128, 100, 10) if LONG else (32, 4, 2)
+#: Restarts and kills, in this order.
+CLIENTS, STRIKES = (128, ["r" * 100, "rrkr" * 7, "k" * 10]) if LONG else (32, ["rkrk"])
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -99,6 +101,31 @@ def test_over_http_a_user_is_who_the_kernel_says_and_a_stranger_stays_outside(
     (row,) = json.loads(node.sutler("usage", "--by=uid", "--json").stdout)["rows"]
     assert row["uid"] == alice
     assert "PermissionError" in node.try_(*post, user=STRANGER).stderr
+
+
+@pytest.mark.fault("X2")
+@pytest.mark.parametrize("kind", CONTAINED)
+def test_from_a_users_own_container_the_nodes_socket_is_trusted_and_no_other(
+    node: Node, kind: str
+) -> None:
+    needs(kind)
+    if kind == "charliecloud":
+        node.run("sh", "-c", IMAGE, user="alice")
+    enter = CONTAINED[kind]
+    done = node.try_(*enter, PYTHON, "-m", "sutler", "chat", f"from {kind}", user="alice")
+    assert done.stdout == f"to: from {kind}\n", done.stderr + node.journal()
+    who = "import sutler; print(sutler.Client().hello()['caller']['uid'])"
+    seen = node.try_(*enter, PYTHON, "-c", who, user="alice").stdout
+    assert seen == node.run("id", "-u", "alice")
+    if kind != "unshare":
+        return
+    node.run("mkdir", "/tmp/squatted", user=STRANGER)
+    squatter = node.start(PYTHON, "-c", SQUAT, user=STRANGER)
+    until(lambda: node.path("/tmp/squatted/sutler.sock").exists())
+    there = ["env", "SUTLER_SOCKET=/tmp/squatted/sutler.sock", *enter]
+    done = node.try_(*there, PYTHON, "-m", "sutler", "chat", "a secret", user="alice")
+    assert "bind the node's /run/sutler" in done.stderr
+    assert squatter.communicate(timeout=20)[0] == "ready\nb''\n"
 
 
 @pytest.mark.fault("X18")
@@ -168,62 +195,21 @@ def test_systemctl_reload_takes_the_new_file_or_keeps_the_old_one(
 
 
 @pytest.mark.fault("O5")
-def test_no_client_is_refused_and_no_call_paid_twice_however_often_it_is_restarted(
-    node: Node, provider: ScriptedProvider
+@pytest.mark.parametrize("strikes", STRIKES)
+def test_no_client_is_refused_and_no_call_paid_twice_however_often_it_is_restarted_or_killed(
+    node: Node, provider: ScriptedProvider, strikes: str
 ) -> None:
-    seen, asked, pids = _under_load(
-        node, provider, RESTARTS, lambda: node.run("systemctl", "restart", "sutlerd.service")
-    )
-    assert set(seen) == {"ok"}, seen
-    assert len(set(pids)) == RESTARTS
-    assert len(asked) == seen["ok"] == sum(asked.values()), "a call was paid twice"
-
-
-@pytest.mark.fault("O5")
-def test_killed_it_is_back_at_once_and_what_was_under_way_is_of_unknown_outcome(
-    node: Node, provider: ScriptedProvider
-) -> None:
-    seen, asked, _ = _under_load(
-        node, provider, KILLS, lambda: node.run("systemctl", "kill", "-sKILL", "sutlerd.service")
-    )
-    assert set(seen) <= {"ok", "outcome_unknown"}, seen
-    assert max(asked.values()) == 1, "a call was paid twice"
-
-
-def _under_load(
-    node: Node, provider: ScriptedProvider, times: int, strike: Callable[[], object]
-) -> tuple[dict[str, int], collections.Counter[bytes], list[str]]:
-    """Strike while clients ask; give what they saw, what was paid, and who served them."""
-    first = len(provider.requests)
-    end = f"/tmp/end-{first}"
-    script = "/opt/sutler/checkout/tests/integration/node/load.py"
-    load = node.start(PYTHON, script, str(CLIENTS), end, user="alice")
-    until(lambda: len(provider.requests) > first + CLIENTS)
-    pids = []
-    for number in range(times):
-        if number % 20 == 0:
-            # More than that in a row would be held for one that crashes over and over.
-            node.run("systemctl", "reset-failed", "sutlerd.service")
-        strike()
-        count = len(provider.requests)
-        # Each of them: a call that is lost in two ends in a row is given up by its client.
-        until(lambda count=count: _asked_again(provider, count), within_s=60)  # type: ignore[misc]
-        pids.append(node.show("sutlerd.service", "MainPID"))
-    node.path(end).touch()
-    out, _ = load.communicate(timeout=120)
-    asked = b"".join(request.body for request in provider.requests[first:])
-    return (
-        json.loads(out),
-        collections.Counter(re.findall(rb"client \d+ question \d+ end", asked)),
-        pids,
-    )
-
-
-def _asked_again(provider: ScriptedProvider, since: int) -> bool:
-    """Tell whether each client has asked twice since: once at least after the strike."""
-    asked = b"".join(request.body for request in provider.requests[since:])
-    times = collections.Counter(re.findall(rb"client (\d+) question", asked))
-    return len(times) == CLIENTS and min(times.values()) > 1
+    words = [{"r": RESTART, "k": KILL}[letter] for letter in strikes]
+    seen = under_load(node, provider, CLIENTS, words)
+    kills = strikes.count("k")
+    assert set(seen.ends) <= ({"ok", "outcome_unknown"} if kills else {"ok"}), seen.ends
+    assert seen.ends.get("outcome_unknown", 0) <= kills * CLIENTS
+    assert len(set(seen.pids)) == len(strikes)
+    assert max(seen.asked.values()) == 1, "a call was paid twice"
+    assert seen.ends["ok"] <= len(seen.asked) <= sum(seen.ends.values())
+    assert seen.bill_nanousd <= seen.booked_nanousd
+    if not kills:
+        assert seen.bill_nanousd == seen.booked_nanousd
 
 
 def test_a_daemon_that_hangs_is_replaced_and_its_clients_are_served(node: Node) -> None:

@@ -200,6 +200,17 @@ class WhoListens(Case):
         with self.assertRaises(sutler.AccessDenied):
             dial.check_listener(OTHER_UID, "relative.sock", ())
 
+    @fault("X2")
+    def test_a_working_folder_that_was_removed_changes_nothing(self):
+        self.addCleanup(os.chdir, os.getcwd())
+        gone = self.path("gone")
+        os.mkdir(gone)
+        os.chdir(gone)
+        os.rmdir(gone)
+        for path in (self.path(), "relative.sock"):
+            with self.assertRaises(sutler.AccessDenied):
+                dial.check_listener(OTHER_UID, path, ())
+
     @needs_root
     @fault("X2")
     def test_the_owner_of_a_folder_is_trusted_if_only_root_can_replace_it(self):
