@@ -76,3 +76,14 @@ class Bucket:
         # Rounding must not make it fuller than full.
         self._level = min(capacity, level * capacity / self.capacity) if level > 0 else level
         self.per_s, self.capacity, self.most = per_s, capacity, capacity
+
+    def shrink(self, *, per_s: float, capacity: float, now_s: float) -> None:
+        """Hear that it never held more than ``capacity``.
+
+        What was used of it stays used; of what was only believed to be used, a part.
+        """
+        level = self.level(now_s)
+        left = level - min(0.0, self.moved) - (self.most - capacity)
+        in_part = level * capacity / self.most if level > 0 else level
+        self.move(min(in_part, left) - level, now_s)
+        self.per_s, self.capacity, self.most = per_s, capacity, capacity

@@ -170,8 +170,7 @@ class Learner:
                 self.quota.untried.pop(name, None)
                 limit.is_said(ours, now_s)
             if limit is not None and view.remaining is not None and 0 <= view.remaining <= _LARGEST:
-                unused = need.get(name, 0.0) - used.get(name, need.get(name, 0.0))
-                self._compare(limit, view, sent, unused, now_s)
+                self._compare(limit, view, sent, need.get(name, 0.0), used.get(name), now_s)
 
     def refused(
         self,
@@ -223,8 +222,15 @@ class Learner:
             under_way = max(0, self.quota.in_flight - 1) * need.get(name, 0.0)
             level = view.remaining * self.habits.part - under_way
             self.quota.reserved[name] = under_way
-        self._add(Limit(name, ours, now_s=now_s, level=level))
+        limit = Limit(name, ours, now_s=now_s, level=level)
+        if view.remaining is not None:
+            limit.has_held(view.remaining * self.habits.part + self._counted(name, need), now_s)
+        self._add(limit)
         self.quota.window = None
+
+    def _counted(self, name: str, need: Mapping[str, float]) -> float:
+        """Give what an answer's own attempt has surely taken of the level that it tells."""
+        return 0.0 if name in self.habits.counts_later else need.get(name, 0.0)
 
     def _suppose(self, pause_s: float, now_s: float, *, recurs: bool) -> None:
         """Make a limit of what was let pass before a refusal that told none.
@@ -250,7 +256,15 @@ class Learner:
         self.limits[limit.name] = limit
         self.quota.buckets[limit.name] = limit.bucket
 
-    def _compare(self, limit: Limit, view: Seen, sent: Sent, unused: float, now_s: float) -> None:
+    def _compare(
+        self,
+        limit: Limit,
+        view: Seen,
+        sent: Sent,
+        need: float,
+        used: float | None,
+        now_s: float,
+    ) -> None:
         """Move the bucket by what the provider saw less or more than we did.
 
         Both are compared as they stood when the attempt was sent, so that calls sent since
@@ -264,23 +278,35 @@ class Learner:
         assert view.remaining is not None
         theirs = view.remaining * self.habits.part
         if name in self.habits.counts_later:
+            limit.has_held(theirs, now_s)
             off = theirs - limit.bucket.level(now_s) - self.quota.reserved.get(name, 0.0)
             limit.differs(off, later=0.0, may_rise=False, now_s=now_s)
             return
+        passed_s, stood = now_s - sent.at_s, self._stood(limit, sent)
         # What was foreseen too much the provider never took.
+        unused = 0.0 if used is None else need - used
+        held = theirs + need - max(unused, 0.0)
+        if limit.full < held and stood + need >= limit.bucket.capacity - 1e-6:
+            # Ours was full, but of less than theirs can hold.
+            limit.has_held(held, now_s)
+            surely = theirs - stood - passed_s * limit.bucket.per_s - self.quota.reserved[name]
+            limit.bucket.move(max(0.0, surely), now_s)
+            stood = self._stood(limit, sent)
         unused += self.quota.returned.get(name, 0.0) - sent.returned.get(name, 0.0)
         limit.differs(
-            theirs - self._stood(limit, sent) - unused,
+            theirs - stood - unused,
             later=self.quota.taken[name] - sent.taken[name],
             may_rise=limit.said == view.limit,
             now_s=now_s,
-            passed_s=now_s - sent.at_s,
+            passed_s=passed_s,
         )
+        limit.has_held(held, now_s)
 
     @staticmethod
     def _stood(limit: Limit, sent: Sent) -> float:
         """Tell how a bucket stood after an attempt was sent, as we think today."""
-        return sent.stood.get(limit.name, 0.0) + limit.bucket.moved
+        stood = sent.stood.get(limit.name, 0.0) + limit.bucket.moved
+        return min(stood, limit.bucket.capacity)
 
 
 def _blamed(

@@ -43,6 +43,7 @@ def noted(learner: Learner, now_s: float) -> dict[str, Any]:
                 "level": limit.bucket.level(now_s),
                 "said": _finite(limit.said),
                 "cut": _finite(limit.cut),
+                "full": _finite(limit.full),
                 "own": limit.own,
                 "tried": name not in learner.quota.untried,
             }
@@ -90,6 +91,8 @@ def resume(learner: Learner, boundary: str, past: Past, now_s: float) -> None:
         level = None
         if isinstance(entry, dict):
             level = _number(entry.get("level"))
+            if _number(entry.get("full")) > 0 and entry.get("own") == limit.own:
+                limit.has_held(_number(entry.get("full")), now_s)
             if entry.get("tried") is True and entry.get("own") == limit.own:
                 _goes_on(learner, limit, _number(entry.get("said")), now_s)
         if clean:

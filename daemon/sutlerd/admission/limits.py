@@ -32,6 +32,8 @@ _LEAST_PER_WINDOW = 1.0
 #: Of a limit that nobody told, no more is saved up than this: who refuses at a rate may refuse
 #: bursts, too. A single call may be of any size.
 _UNKNOWN_BURST_S = 2.0
+#: So much is saved up however little was seen: a timer that is late must not lose what refills.
+_LEAST_BURST_S = 0.25
 _UNBOUNDED = 1e18
 #: Others are never believed to take all: some call must go out to find that they stopped.
 _MOST_TAKEN_BY_OTHERS = 0.8
@@ -57,7 +59,8 @@ class Limit:
 
     ``own`` is the operator's number, which is never exceeded; ``None``: there is none, and the
     provider's word counts. ``said`` is infinite where nobody says a number, and only ``cut``,
-    what refusals taught, is known. ``burst_s`` is how much of the refill a full bucket holds.
+    what refusals taught, is known. ``burst_s`` is how much of the refill a full bucket holds;
+    ``full`` is the most that the provider was ever seen to hold, which may be less.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Limit:
         self.burst_s = self.window_s if burst_s is None else min(self.window_s, burst_s)
         self.cut = cut
         self.held = math.inf
+        self.full = math.inf
         self.others_per_s = 0.0
         self.doubles_s = math.inf
         self._cut_at = min(said, cut)
@@ -100,9 +104,13 @@ class Limit:
         """Hear what the limit is; what the operator wrote is never exceeded."""
         said = limit if self.own is None else min(self.own, limit)
         if said != self.said:
+            self.full *= said / self.said if math.isfinite(self.said) else math.inf
             self.said = said
-            per_s = self.believed / self.window_s
-            self.bucket.resize(per_s=per_s, capacity=self._most(), now_s=now_s)
+            per_s, most = self.believed / self.window_s, self._most()
+            if most < self.bucket.most < _UNBOUNDED:
+                self.bucket.shrink(per_s=per_s, capacity=most, now_s=now_s)
+            else:
+                self.bucket.resize(per_s=per_s, capacity=most, now_s=now_s)
             self._apply(now_s)
 
     def adopt(self, settings: Limit, now_s: float) -> None:
@@ -111,6 +119,16 @@ class Limit:
         per_s = self.believed / self.window_s
         self.bucket.resize(per_s=per_s, capacity=self._most(), now_s=now_s)
         self._apply(now_s)
+
+    def has_held(self, amount: float, now_s: float) -> None:
+        """Hear that the provider's bucket held so much.
+
+        A minute's refill is what most grant at once, but not all: no more is saved up than was
+        ever there to be seen.
+        """
+        if self.full == math.inf or amount > self.full:
+            self.full = amount
+            self._apply(now_s)
 
     def recall(self, cut: float, now_s: float) -> None:
         """Go on believing what refusals of an earlier life taught."""
@@ -224,13 +242,17 @@ class Limit:
         if self.said == math.inf:
             return _UNBOUNDED
         per_s = self.said / self.window_s
-        full = per_s * self.burst_s
-        return max(full - min(per_s * ARRIVAL_MARGIN_S, full * ARRIVAL_MARGIN_PART), 1.0)
+        return _less_margin(per_s * self.burst_s, per_s)
 
     def _apply(self, now_s: float) -> None:
         per_s = self.believed / self.window_s
-        capacity = min(self.bucket.most, self.held)
+        full = max(_less_margin(self.full, per_s), per_s * _LEAST_BURST_S)
+        capacity = min(self.bucket.most, self.held, full)
         if self.said == math.inf:
             capacity = max(1.0, per_s * _UNKNOWN_BURST_S)
         per_s = max(per_s - self.others_per_s, (1 - _MOST_TAKEN_BY_OTHERS) * per_s)
         self.bucket.believe(per_s=per_s, capacity=capacity, now_s=now_s)
+
+
+def _less_margin(full: float, per_s: float) -> float:
+    return max(full - min(per_s * ARRIVAL_MARGIN_S, full * ARRIVAL_MARGIN_PART), 1.0)

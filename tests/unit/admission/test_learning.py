@@ -84,9 +84,28 @@ def test_less_remaining_than_we_thought_is_others_use_and_is_counted_once() -> N
     assert level == pytest.approx(597.5 - 200.0 - 10, abs=2)
 
 
+def test_no_more_is_saved_up_than_the_provider_was_seen_to_hold() -> None:
+    learner = Learner({}, Quota({}), AUTO)
+    learner.told({"requests": Seen(limit=12_000.0, remaining=99.0)}, ONE, send(learner, 0.0), 0.0)
+    bucket = learner.quota.buckets["requests"]
+    assert 50.0 < bucket.level(60.0) <= 100.0, "it grants half a second's refill at once, no more"
+    sent = send(learner, 60.0)
+    learner.told({"requests": Seen(limit=12_000.0, remaining=5_999.0)}, ONE, sent, 60.0)
+    assert 5_900.0 < bucket.level(60.0) < 6_000.0, "it was more, and was used by somebody else"
+
+
+def test_a_limit_half_of_the_configured_one_leaves_what_was_not_used_of_it() -> None:
+    learner = known(requests=600.0)
+    sent = [send(learner, 0.0) for _ in range(100)]
+    learner.told({"requests": Seen(limit=300.0, remaining=299.0)}, ONE, sent[0], 0.0)
+    assert learner.quota.buckets["requests"].level(0.0) == pytest.approx(200.0, abs=2.0)
+
+
 def test_a_steady_drift_is_the_rate_of_others_and_fades_when_they_stop() -> None:
     learner = known(requests=600.0)
     limit, theirs, now_s = learner.limits["requests"], 300.0, 0.0
+    full = {"requests": Seen(limit=600.0, remaining=599.0)}
+    learner.told(full, ONE, send(learner, 0.0), 0.0)
     limit.bucket.lower_to(300.0, 0.0)
     for taken_by_others_per_s in (5.0, 0.0):
         for _ in range(200):

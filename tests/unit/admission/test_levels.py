@@ -68,12 +68,13 @@ def test_what_was_learned_is_not_learned_again() -> None:
     auto = Habits(learns=True, careful=True)
     before = Learner({}, Quota({}), auto)
     sent = before.quota.take({"requests": 1.0}, 0.0)
-    before.told({"requests": Seen(limit=600.0, remaining=10.0)}, {"requests": 1.0}, sent, 0.0)
+    before.told({"requests": Seen(limit=600.0, remaining=400.0)}, {"requests": 1.0}, sent, 0.0)
+    before.quota.take({"requests": 100.0}, 0.0)
     past = Past(boundaries={"b": noted(before, 0.0)}, age_s=1.0, clean=True)
     after = Learner({}, Quota({}), auto)
     resume(after, "b", past, 50.0)
     assert after.limits["requests"].believed == 600.0
-    assert level(after, "requests", 50.0) == pytest.approx(20.0)
+    assert level(after, "requests", 50.0) == pytest.approx(308.5)
     assert after.quota.window is None
 
 
