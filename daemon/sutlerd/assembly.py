@@ -261,6 +261,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         limits=limits,
         providers=ground.providers,
         off=ground.providers.off,
+        aliases=dict(ground.config.llm.aliases),
         default_route=ground.config.llm.default_route,
         store=lasting.store,
         second_tier=lasting.second_tier,

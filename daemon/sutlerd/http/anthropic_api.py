@@ -34,7 +34,8 @@ class AnthropicApi:
         ]
 
     async def messages(self, ask: Ask) -> Page | Stream:
-        params = anthropic_ask.messages(ask.json) | options(ask.headers)
+        params = anthropic_ask.messages(ask.json)
+        params |= options(ask.headers, stream=params.get("stream"))
         calls = Calls(self._house, ask, [params])
         if params.get("stream"):
             return await self._stream(ask, calls)

@@ -23,6 +23,8 @@ from sutlerd.system.progress import Progress
 _NO_LABELS = Labels()
 #: A request that came together with the end of input has begun by then, or is none.
 _BEGINS_WITHIN_S = 0.05
+#: As much of a request as tells its path.
+_HEAD_BYTES = 256
 
 
 class Inner(Protocol):
@@ -61,6 +63,8 @@ class Client(asyncio.Protocol):
         self.body_bytes = 0
         self.written_bytes = 0
         self.serving = False
+        #: How the bytes begin that brought the request served last, or one nobody can read.
+        self.head = b""
         self._callers: dict[int, Caller] = {}
         self._hit_places: dict[int, str] = {}
         self._transport: asyncio.Transport | None = None
@@ -87,7 +91,10 @@ class Client(asyncio.Protocol):
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        self._unheard = not self.serving
+        if not self.serving:
+            if not self._unheard:
+                self.head = data[:_HEAD_BYTES]
+            self._unheard = True
         if self._inner is not None and not self._half_closed:
             self._inner.data_received(data)
 

@@ -73,8 +73,9 @@ async def _run(work: Callable[[], Awaitable[Result]]) -> Result:
     return await work()
 
 
-async def embed(house: House, ask: Ask) -> Page:
-    asked = _params(ask.json)
+async def embed(house: House, ask: Ask, body: Any) -> Page:
+    """``body`` is what was asked, with texts where there were tokens."""
+    asked = _params(body)
     named = options(ask.headers)
     params = parse(EmbedParams, {**asked, **named})
     labels = read_labels(params.labels)
@@ -94,7 +95,7 @@ def _params(body: Any) -> dict[str, Any]:
     given = body.get("input")
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
-        raise InvalidParams("input: must be text, or a list of texts (tokens are not taken)")
+        raise InvalidParams("input: must be text, or a list of texts")
     asked: dict[str, Any] = {"texts": texts}
     extra = {}
     for name, value in body.items():

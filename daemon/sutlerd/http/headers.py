@@ -5,6 +5,7 @@ They are the wire's parameters that neither API has a word for.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,17 +16,23 @@ from sutlerd.telemetry.trace_context import read_traceparent
 
 _REQUEST_NAME = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _SHOWN = 100
+#: Where the SDKs tell their own time limit: those of Python, and those of other languages.
+_SDKS_PATIENCE = ("X-Stainless-Read-Timeout", "X-Stainless-Timeout")
+#: An SDK's own time limit comes first, so that it raises what its callers catch; that it leaves
+#: ends the call, too.
+_GRACE_S = 1.0
 
 #: (limit, remaining, reset_s) by the name of a bucket.
 Shares = Mapping[str, tuple[float, float, float]]
 
 
-def options(headers: Mapping[str, str]) -> dict[str, Any]:
+def options(headers: Mapping[str, str], *, stream: Any = False) -> dict[str, Any]:
     """Give the parameters that a request's headers say. Raises ``InvalidParams``.
 
     ``x-sutler-labels`` is ``name=value`` with commas between; ``x-sutler-cache`` and
-    ``x-sutler-lane`` are words of the wire. ``idempotency-key`` is the ``request_id``,
-    a ``traceparent`` that is one is that of ``metadata``.
+    ``x-sutler-lane`` are words of the wire, ``x-sutler-timeout`` is its ``timeout_s``.
+    ``idempotency-key`` is the ``request_id``, a ``traceparent`` that is one that of ``metadata``.
+    ``stream`` is the request's own word: there an SDK's time limit is for each piece.
     """
     found: dict[str, Any] = {}
     labels = _labels(headers.get("X-Sutler-Labels", ""))
@@ -37,12 +44,38 @@ def options(headers: Mapping[str, str]) -> dict[str, Any]:
     for header, name in (("X-Sutler-Lane", "lane"), ("X-Sutler-Cache", "cache")):
         if header in headers:
             found[name] = headers[header]
+    timeout_s = _timeout_s(headers, streams=stream is True)
+    if timeout_s is not None:
+        found["timeout_s"] = timeout_s
     key = headers.get("Idempotency-Key")
     if key is not None:
         if not _REQUEST_NAME.fullmatch(key):
             raise InvalidParams("idempotency-key: must be 1 to 128 of A-Z a-z 0-9 . _ : / + = -")
         found["request_id"] = key
     return found
+
+
+def _timeout_s(headers: Mapping[str, str], *, streams: bool) -> float | None:
+    """Give for how long this client waits, as far as it says so."""
+    said = headers.get("X-Sutler-Timeout")
+    if said is not None:
+        seconds = _seconds(said)
+        if seconds is None:
+            raise InvalidParams("x-sutler-timeout: must be seconds, more than 0")
+        return seconds
+    for header in () if streams else _SDKS_PATIENCE:
+        patience_s = _seconds(headers.get(header, ""))
+        if patience_s is not None:
+            return patience_s + _GRACE_S
+    return None
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < math.inf else None
 
 
 def _labels(text: str) -> dict[str, str]:

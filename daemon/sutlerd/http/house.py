@@ -6,7 +6,7 @@ Limits, cache, money and identity are decided there, once; here is only another 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from sutlerd.config.schema import LimitsConfig
@@ -36,6 +36,7 @@ class Tally(Protocol):
 class Services(Protocol):
     embeddings: Embeddings
     counting: Counting
+    aliases: Mapping[str, str]
 
     async def list_models(self) -> list[dict[str, Any]]: ...
 

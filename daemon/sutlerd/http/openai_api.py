@@ -14,8 +14,10 @@ from sutlerd.http.door import Ask, Door, Page, Stream, json_page
 from sutlerd.http.embeds import embed
 from sutlerd.http.headers import about, options, share_of
 from sutlerd.http.house import House
-from sutlerd.http.models import anthropic_models, one_model, openai_models, wants_anthropic
+from sutlerd.http.manners import wants_anthropic
+from sutlerd.http.models import anthropic_models, one_model, openai_models
 from sutlerd.http.openai_errors import OPENAI, error_event
+from sutlerd.http.token_arrays import TokenArrays
 from sutlerd.telemetry.conventions import CHAT, EMBEDDINGS
 
 Render = Callable[..., dict[str, Any]]
@@ -30,6 +32,7 @@ class Chunks(Protocol):
 class OpenAiApi:
     def __init__(self, house: House) -> None:
         self._house = house
+        self._token_arrays = TokenArrays()
 
     def doors(self) -> list[Door]:
         def door(method: str, path: str, run: Any, operation: str | None = None) -> Door:
@@ -45,7 +48,7 @@ class OpenAiApi:
 
     async def chat(self, ask: Ask) -> Page | Stream:
         params, samples = openai_ask.chat(ask.json)
-        params |= options(ask.headers)
+        params |= options(ask.headers, stream=params.get("stream"))
         wanted = openai_ask.samples_of(params, samples)
         if params.get("stream"):
             return await self._stream(ask, wanted, openai_tell.ChatChunks)
@@ -53,8 +56,8 @@ class OpenAiApi:
 
     async def completion(self, ask: Ask) -> Page | Stream:
         wanted: list[dict[str, Any]] = []
-        named = options(ask.headers)
-        prompts = openai_ask.completion(ask.json)
+        prompts = openai_ask.completion(await self._in_text(ask, "prompt"))
+        named = options(ask.headers, stream=prompts[0][0].get("stream"))
         for place, (params, samples) in enumerate(prompts):
             call = {**params, **named}
             if place and "request_id" in call:
@@ -65,16 +68,20 @@ class OpenAiApi:
         return await self._whole(ask, wanted, openai_tell.completion)
 
     async def embeddings(self, ask: Ask) -> Page:
-        return await embed(self._house, ask)
+        return await embed(self._house, ask, await self._in_text(ask, "input"))
+
+    async def _in_text(self, ask: Ask, member: str) -> Any:
+        aliases = self._house.services.aliases
+        return await self._token_arrays.in_text(ask.json, member, ask.headers, aliases)
 
     async def models(self, ask: Ask) -> Page:
-        listed = await self._house.services.list_models()
-        told = anthropic_models if wants_anthropic(ask) else openai_models
-        return json_page(told(listed))
+        services = self._house.services
+        told = anthropic_models if wants_anthropic(ask.headers) else openai_models
+        return json_page(told(await services.list_models(), services.aliases))
 
     async def model(self, ask: Ask) -> Page:
-        listed = await self._house.services.list_models()
-        return one_model(listed, ask)
+        services = self._house.services
+        return one_model(await services.list_models(), services.aliases, ask)
 
     async def _whole(self, ask: Ask, wanted: list[dict[str, Any]], render: Render) -> Page:
         calls = Calls(self._house, ask, wanted)

@@ -96,7 +96,7 @@ def completion(body: Any) -> list[tuple[dict[str, Any], int]]:
     prompt = found.pop("prompt", None)
     prompts = prompt if isinstance(prompt, list) else [prompt]
     if not prompts or not all(isinstance(each, str) and each for each in prompts):
-        problems.append("prompt: must be text, or a list of texts (tokens are not taken)")
+        problems.append("prompt: must be text, or a list of texts")
     if len(prompts) * samples > MAX_SAMPLES:
         problems.append(f"prompt: at most {MAX_SAMPLES} completions in one request")
     if problems:

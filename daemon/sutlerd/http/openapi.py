@@ -74,6 +74,7 @@ def _paths() -> dict[str, Any]:
         "/readyz": {"get": _probe("whether new calls are taken")},
         "/openapi.json": {"get": _get("this description", {"type": "object"}, "PlainError")},
         "/v1/models": {"get": _get("the models to ask", _MODELS, "OpenAiError")},
+        "/v1/models/{model}": {"get": _get("one model", _ONE_MODEL, "OpenAiError", named="model")},
         "/v1/chat/completions": {
             "post": _post("chat completions", _CHAT, _CHAT_ANSWER, "OpenAiError", streams=True)
         },
@@ -122,9 +123,12 @@ def _probe(summary: str) -> dict[str, Any]:
     }
 
 
-def _get(summary: str, answer: Schema, error: str) -> dict[str, Any]:
+def _get(summary: str, answer: Schema, error: str, *, named: str | None = None) -> dict[str, Any]:
+    """``named`` is the part of the path that is to be filled in."""
+    place = {"name": named, "in": "path", "required": True, "schema": _MODEL}
     return {
         "summary": summary,
+        "parameters": [place] if named is not None else [],
         "responses": {
             "200": {
                 "description": "the answer",
@@ -147,6 +151,7 @@ def _post(
             _header("x-sutler-labels", {"type": "string", "pattern": "^component=[a-z]{1,20}$"}),
             _header("x-sutler-lane", {"enum": ["interactive", "normal", "background"]}),
             _header("x-sutler-cache", {"enum": ["on", "off", "read_only", "write_only", "only"]}),
+            _header("x-sutler-timeout", {"type": "string", "pattern": "^[1-9][0-9]{0,3}$"}),
             _header("idempotency-key", {"type": "string", "pattern": "^[A-Za-z0-9]{8,100}$"}),
         ],
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
@@ -169,7 +174,10 @@ def _failure(error: str) -> dict[str, Any]:
     }
 
 
-_MODELS = _object({"data": _list(_object({"id": _TEXT}))})
+_ONE_MODEL = _object({"id": _TEXT})
+_MODELS = _object({"data": _list(_ONE_MODEL)})
+#: A text as the tokens of the model that is asked for.
+_TOKENS: Schema = {"type": "array", "items": _COUNT, "minItems": 1, "maxItems": 8}
 _USAGE: Schema = {"type": ["object", "null"]}
 _ANSWER = _object(
     {
@@ -218,7 +226,14 @@ _CHAT = _object(
 _COMPLETION = _object(
     {
         **_SAMPLING,
-        "prompt": {"anyOf": [_SOME_TEXT, _list(_SOME_TEXT, minItems=1, maxItems=4)]},
+        "prompt": {
+            "anyOf": [
+                _SOME_TEXT,
+                _list(_SOME_TEXT, minItems=1, maxItems=4),
+                _TOKENS,
+                _list(_TOKENS, minItems=1, maxItems=4),
+            ]
+        },
         "n": {"type": "integer", "minimum": 1, "maximum": 4},
     },
     needs=["model", "prompt"],
@@ -226,7 +241,14 @@ _COMPLETION = _object(
 _EMBED = _object(
     {
         "model": _MODEL,
-        "input": {"anyOf": [_SOME_TEXT, _list(_SOME_TEXT, minItems=1, maxItems=8)]},
+        "input": {
+            "anyOf": [
+                _SOME_TEXT,
+                _list(_SOME_TEXT, minItems=1, maxItems=8),
+                _TOKENS,
+                _list(_TOKENS, minItems=1, maxItems=8),
+            ]
+        },
         "encoding_format": {"enum": ["float", "base64"]},
         "dimensions": {"type": "integer", "minimum": 1, "maximum": 4096},
     },

@@ -27,7 +27,8 @@ class ResponsesApi:
         return [door]
 
     async def respond(self, ask: Ask) -> Page | Stream:
-        params = responses_ask.response(ask.json) | options(ask.headers)
+        params = responses_ask.response(ask.json)
+        params |= options(ask.headers, stream=params.get("stream"))
         calls = Calls(self._house, ask, [params])
         created_unix_s = int(self._house.clock.unix_s())
         try:

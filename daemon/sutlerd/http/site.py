@@ -7,7 +7,6 @@ head, who asks, route, length, body. What a route answers is decided elsewhere.
 from __future__ import annotations
 
 import asyncio
-import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -20,18 +19,17 @@ from sutlerd.http.door import Ask, Door, Manners, Page, Refusal, Stream
 from sutlerd.http.entry import bearer, browsers_token, judge
 from sutlerd.http.headers import options
 from sutlerd.http.house import House
-from sutlerd.http.plain import PLAIN
+from sutlerd.http.library import make_server, path_in
+from sutlerd.http.manners import manners_at
 from sutlerd.system import strict
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-#: An idle connection is closed after this time, and one that is slow with its headers.
-KEEP_ALIVE_S = 75.0
 #: How long a request's body may bring nothing.
 BODY_SILENCE_S = 30.0
+_SHOWN = 100
 _WITH_BODY = ("POST", "PUT", "PATCH")
-_LEFTOVER_S = 0.2
 #: A browser is to take nothing here for what it is not, and to show it in no other's frame.
 _ALWAYS = {"Server": "sutlerd", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
 
@@ -64,18 +62,13 @@ class Site:
     async def load(self) -> None:
         """Import the HTTP library, off the loop's way."""
         if self._server is None:
-            web, doors = await asyncio.to_thread(lambda: (_load(), self._make_doors()))
+            loop = asyncio.get_running_loop()
+            server, doors = await asyncio.to_thread(
+                lambda: (make_server(self._handle, self._misread, loop), self._make_doors())
+            )
             for door in doors:
                 self._doors.setdefault(door.path, {})[door.method] = door
-            self._server = web.Server(
-                self._handle,
-                handler_cancellation=True,
-                access_log=None,
-                logger=_quiet_logger(),
-                keepalive_timeout=KEEP_ALIVE_S,
-                lingering_time=_LEFTOVER_S,
-                auto_decompress=False,
-            )
+            self._server = server
 
     def inner(self, client: Client) -> Inner:
         """Make the library's protocol for a client."""
@@ -92,7 +85,9 @@ class Site:
         client = self._clients[request.protocol]
         client.served(begins=True)
         door, rest = self._find(request)
-        manners = (door.manners if door is not None else None) or PLAIN
+        manners = (door.manners if door is not None else None) or manners_at(
+            request.path, request.headers
+        )
         try:
             found = self._admit(request, client, door)
             if isinstance(found, Refusal):
@@ -146,7 +141,12 @@ class Site:
             caller = client.same_caller(caller)
         assert caller is not None
         if door is None:
-            return Refusal(status=404, kind="not_found", message="there is nothing at this path")
+            return Refusal(
+                status=404,
+                kind="not_found",
+                message=f"{request.method} {request.path[:_SHOWN]} is not served here:"
+                " /openapi.json tells what is",
+            )
         if request.method != door.method and (request.method, door.method) != ("HEAD", "GET"):
             allowed = ", ".join(sorted(self._doors[door.path]))
             return Refusal(
@@ -213,6 +213,8 @@ class Site:
 
     async def _body(self, request: web.BaseRequest, client: Client) -> bytes | Refusal:
         """Read what was sent, never more than the limit, never waiting for ever."""
+        from aiohttp.web import RequestPayloadError
+
         waits = request.headers.get("Expect", "").lower() == "100-continue"
         if waits and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -224,6 +226,10 @@ class Site:
                     part = await request.content.readany()
             except TimeoutError:
                 return Refusal(status=408, kind="timeout", message="the body did not come")
+            except RequestPayloadError:
+                return Refusal(
+                    status=400, kind="invalid", message="the body's chunks are malformed"
+                )
             parts.append(part)
             size_bytes += len(part)
             if size_bytes > self._max_body_bytes:
@@ -240,19 +246,34 @@ class Site:
 
     # -- answers
 
+    def _misread(self, protocol: Any, status: int, message: str) -> web.Response:
+        """Tell what is wrong with a head, or a body, that the library could not read."""
+        client = self._clients[protocol]
+        self._house.tally.failed("invalid_request")
+        manners = manners_at(path_in(client.head), {})
+        refusal = Refusal(status=status, kind="invalid", message=message)
+        return self._page(client, manners.refusal(refusal))
+
+    def _page(self, client: Client, answer: Page) -> web.Response:
+        from aiohttp import web
+
+        client.wrote(len(answer.body))
+        return web.Response(
+            body=answer.body,
+            status=answer.status,
+            headers={**answer.headers, "Content-Type": answer.content_type, **_ALWAYS},
+        )
+
     async def _send(
         self, request: web.BaseRequest, client: Client, answer: Page | Stream
     ) -> web.StreamResponse:
         from aiohttp import web
 
         if isinstance(answer, Page):
-            client.wrote(len(answer.body))
-            page = web.Response(
-                body=answer.body,
-                status=answer.status,
-                headers={**answer.headers, "Content-Type": answer.content_type, **_ALWAYS},
-            )
-            if self._house.draining or not request.content.at_eof():
+            page = self._page(client, answer)
+            # The library drops what comes with an upgrade that is declined.
+            declined = request.method not in _WITH_BODY and "Upgrade" in request.headers
+            if self._house.draining or declined or not request.content.at_eof():
                 page.force_close()  # a body that nobody reads would be taken for a request
             return page
         events = web.StreamResponse(
@@ -290,17 +311,3 @@ def _said(headers: Mapping[str, str]) -> dict[str, Any]:
         return options(headers)
     except InvalidParams:
         return {}
-
-
-def _load() -> Any:
-    from aiohttp import web
-
-    return web
-
-
-def _quiet_logger() -> logging.Logger:
-    """A logger that says nothing: what went wrong is told by our own log, without headers."""
-    logger = logging.getLogger("sutlerd.http.library")
-    logger.propagate = False
-    logger.disabled = True
-    return logger

