@@ -1,13 +1,10 @@
-"""Pydantic's findings in our words: each at its place in the file, with the way out."""
+"""Faults of settings in words for an operator: each at its place, with the way out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
+from sutlerd.config.faults import Fault
 from sutlerd.config.presets import PRESETS
 from sutlerd.config.problems import Path, shown, suggestion
 from sutlerd.config.schema import Config
@@ -16,40 +13,16 @@ from sutlerd.config.shape import Shape, at, places_of
 #: A path and what is wrong there.
 Finding = tuple[Path, str]
 
-_PLAIN: Final[dict[str, str]] = {
-    "string_type": "must be text; put it in quotes",
-    "bool_type": "must be true or false",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "tuple_type": "must be a list",
-    "dict_type": "must be a group of settings",
-    "model_type": "must be a group of settings",
-    "model_attributes_type": "must be a group of settings",
-    "path_type": "must be a path in quotes",
-    "string_too_short": "must not be empty",
-    "string_too_long": "is too long",
-    "string_pattern_mismatch": "holds characters that are not allowed in such a name",
-}
-_BOUNDS: Final[dict[str, tuple[str, str]]] = {
-    "greater_than": ("must be above", "gt"),
-    "greater_than_equal": ("must be at least", "ge"),
-    "less_than": ("must be below", "lt"),
-    "less_than_equal": ("must be at most", "le"),
-}
 
-
-def findings(error: ValidationError) -> Iterator[Finding]:
-    """Yield every finding once, each with the deepest place that the settings know."""
-    details = error.errors(include_url=False)
-    wrong = {_place(detail) for detail in details}
+def findings(faults: Sequence[Fault]) -> Iterator[Finding]:
+    """Yield one finding for each place that has any."""
+    wrong = {fault.path for fault in faults}
     seen: set[Path] = set()
-    for detail in details:
-        path = _place(detail)
-        if path not in seen and not (detail["type"] == "missing" and _follows(path, wrong)):
+    for fault in faults:
+        path = fault.path
+        if path not in seen and not (fault.kind == "missing" and _follows(path, wrong)):
             seen.add(path)
-            yield path, _message(detail, path, details)
+            yield path, _message(fault)
 
 
 def _follows(missing: Path, wrong: set[Path]) -> bool:
@@ -60,36 +33,14 @@ def _follows(missing: Path, wrong: set[Path]) -> bool:
     return any(cause != name and (*group, cause) in wrong for cause in causes)
 
 
-def _place(detail: ErrorDetails) -> Path:
-    """Cut off what pydantic adds to a path: the branch of a union, the mark of a key."""
-    path = detail["loc"]
-    if detail["type"] == "extra_forbidden":
-        return path
-    known = len(path)
-    while known and at(Config, path[:known]) is None:
-        known -= 1
-    return path[:known]
-
-
-def _message(detail: ErrorDetails, path: Path, details: list[ErrorDetails]) -> str:
-    kind = detail["type"]
-    context: dict[str, Any] = detail.get("ctx", {})
-    if detail["loc"][-1:] == ("[key]",):
-        return f"the name {_PLAIN['string_pattern_mismatch'].partition(' in ')[0]}"
-    if detail["loc"] != path and sum(_place(other) == path for other in details) > 1:
-        return "must be a name or a number"
-    if kind == "extra_forbidden":
-        return _unknown_key(path)
-    if kind == "missing":
-        return _missing(path)
-    if kind == "literal_error":
-        return f"must be {context['expected']}{_guess(detail['input'], path)}"
-    if kind == "value_error":
-        return str(context["error"])
-    if kind in _BOUNDS:
-        words, limit = _BOUNDS[kind]
-        return f"{words} {context[limit]:g}"
-    return _PLAIN.get(kind, "is not valid here")
+def _message(fault: Fault) -> str:
+    if fault.kind == "unknown":
+        return _unknown_key(fault.path)
+    if fault.kind == "missing":
+        return _missing(fault.path)
+    if fault.kind == "word":
+        return fault.said + _guess(fault.value, fault.path)
+    return fault.said
 
 
 def _unknown_key(path: Path) -> str:

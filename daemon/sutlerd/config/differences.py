@@ -12,8 +12,7 @@ from fractions import Fraction
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from pydantic import BaseModel
-
+from sutlerd.config.group import Group, settings_of
 from sutlerd.config.problems import Path, dotted
 from sutlerd.config.schema import Config
 from sutlerd.config.secret import MASK, Secret
@@ -84,9 +83,9 @@ def _with(group: Any, source: Any, path: tuple[str, ...]) -> Any:
 
 
 def _changes(before: Any, after: Any, path: Path) -> Iterator[Change]:
-    if isinstance(before, BaseModel) and type(before) is type(after):
-        for name, field in type(before).model_fields.items():
-            inner = (*path, field.alias or name)
+    if isinstance(before, Group) and type(before) is type(after):
+        for name, each in settings_of(type(before)).items():
+            inner = (*path, each.alias)
             yield from _changes(getattr(before, name), getattr(after, name), inner)
     elif isinstance(before, dict) and isinstance(after, dict):
         for name in dict.fromkeys([*before, *after]):
@@ -119,8 +118,8 @@ def _text(value: Any) -> str | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Secret):
         return MASK if value.is_set else f"{value.origin} (not set)"
-    if isinstance(value, BaseModel):
-        shown = {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Group):
+        shown = {name: _plain(getattr(value, name)) for name in settings_of(type(value))}
         return {name: inner for name, inner in shown.items() if inner not in (None, [], {})}
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}

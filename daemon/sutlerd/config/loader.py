@@ -15,10 +15,9 @@ from pathlib import Path as FilePath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import ValidationError
-
 from sutlerd.config.checks import cross_checks
 from sutlerd.config.complaints import findings
+from sutlerd.config.faults import Faults
 from sutlerd.config.materialise import Values, materialise
 from sutlerd.config.notices import HasModule, missing_extras, notices
 from sutlerd.config.presets import PRESETS
@@ -205,8 +204,8 @@ class _Loading:
         unset = {gap.path: gap.origin for gap in self.values.unset}
         try:
             config = Config.model_validate(self.values.data)
-        except ValidationError as error:
-            for path, message in findings(error):
+        except Faults as error:
+            for path, message in findings(error.faults):
                 gone = message.startswith("is missing") and unset.get(path)
                 self._complain(path, f"{gone} is not set" if gone else message)
         for path, message in cross_checks(self.values.data, self.values.unset):

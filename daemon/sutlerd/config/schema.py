@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
-
-from sutlerd.config.group import Group
+from sutlerd.config.group import Group, setting, settings_of
+from sutlerd.config.readers import Within
 from sutlerd.config.schema_llm import CacheConfig, LlmConfig
 from sutlerd.config.schema_provider import ProviderConfig
 from sutlerd.config.secret import Secret
@@ -53,7 +52,7 @@ class DaemonConfig(Group):
     socket_group: Account | None = None
     state_dir: AbsolutePath | None = None
     cache_dir: AbsolutePath | None = None
-    drain_s: Annotated[float, Field(ge=0, le=86_400)] = 30.0
+    drain_s: Annotated[float, Within(least=0, most=86_400)] = 30.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     log_content: bool = False
@@ -75,17 +74,17 @@ class AccessConfig(Group):
 
     users: Annotated[tuple[Account, ...], AsList] | None = None
     groups: Annotated[tuple[Account, ...], AsList] | None = None
-    operators: OperatorsConfig = Field(default_factory=OperatorsConfig)
+    operators: OperatorsConfig = setting(default_factory=OperatorsConfig)
 
 
 class LimitsConfig(Group):
     """What one client, one user and all together may take of the daemon."""
 
     line_bytes: Bytes = 16 * MIB
-    nesting: Annotated[int, Field(ge=1, le=256)] = 64
+    nesting: Annotated[int, Within(least=1, most=256)] = 64
     in_flight_per_connection: Count = 256
     connections: Count = 1024
-    connections_reserved: Annotated[int, Field(ge=0, le=2**31)] = 64
+    connections_reserved: Annotated[int, Within(least=0, most=2**31)] = 64
     connections_per_uid: Count | None = None
     calls_per_uid: Count = 16_384
     calls: Count = 32_768
@@ -101,9 +100,9 @@ class EmbeddedConfig(Group):
 
     enabled: bool = True
     model_path: AbsolutePath | None = None
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    slots: Annotated[int, Field(ge=1, le=256)] = 2
-    context_tokens: Annotated[int, Field(ge=64, le=16_777_216)] = 2048
+    threads: Annotated[int, Within(least=1, most=1024)] | None = None
+    slots: Annotated[int, Within(least=1, most=256)] = 2
+    context_tokens: Annotated[int, Within(least=64, most=16_777_216)] = 2048
 
 
 class PromptsConfig(Group):
@@ -124,13 +123,13 @@ def _no_llm_group() -> LlmConfig:
 
 
 class Config(Group):
-    llm: LlmConfig = Field(default_factory=_no_llm_group)
-    daemon: DaemonConfig = Field(default_factory=DaemonConfig)
-    access: AccessConfig = Field(default_factory=AccessConfig)
-    limits: LimitsConfig = Field(default_factory=LimitsConfig)
-    embedded: EmbeddedConfig = Field(default_factory=EmbeddedConfig)
-    prompts: PromptsConfig = Field(default_factory=PromptsConfig)
-    http: HttpConfig = Field(default_factory=HttpConfig)
+    llm: LlmConfig = setting(default_factory=_no_llm_group)
+    daemon: DaemonConfig = setting(default_factory=DaemonConfig)
+    access: AccessConfig = setting(default_factory=AccessConfig)
+    limits: LimitsConfig = setting(default_factory=LimitsConfig)
+    embedded: EmbeddedConfig = setting(default_factory=EmbeddedConfig)
+    prompts: PromptsConfig = setting(default_factory=PromptsConfig)
+    http: HttpConfig = setting(default_factory=HttpConfig)
 
     def off(self, provider: str) -> str | None:
         """Why a configured provider cannot be used; ``None`` if it can."""
@@ -148,8 +147,8 @@ class Config(Group):
 def _secrets(value: Any) -> Iterator[Secret]:
     if isinstance(value, Secret):
         yield value
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
+    elif isinstance(value, Group):
+        for name in settings_of(type(value)):
             yield from _secrets(getattr(value, name))
     elif isinstance(value, dict):
         for inner in value.values():

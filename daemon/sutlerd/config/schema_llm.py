@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
-
-from sutlerd.config.group import Group
+from sutlerd.config.group import Group, setting
 from sutlerd.config.presets import PRESETS
+from sutlerd.config.readers import Within
 from sutlerd.config.schema_provider import ProviderConfig, RateLimits
 from sutlerd.config.secret import Secret
 from sutlerd.config.types import (
@@ -33,9 +32,9 @@ class CacheConfig(Group):
 
     enabled: bool = True
     backend: Literal["disk", "memory", "redis"] = "disk"
-    ttl_seconds: Annotated[float, Field(ge=0, le=10 * 366 * 86_400)] = 3600.0
-    max_ttl_s: Annotated[float, Field(ge=0, le=10 * 366 * 86_400)] = 30 * 86_400.0
-    max_size_mb: Annotated[int, Field(ge=1, le=1024 * 1024)] = 1024
+    ttl_seconds: Annotated[float, Within(least=0, most=10 * 366 * 86_400)] = 3600.0
+    max_ttl_s: Annotated[float, Within(least=0, most=10 * 366 * 86_400)] = 30 * 86_400.0
+    max_size_mb: Annotated[int, Within(least=1, most=1024 * 1024)] = 1024
     redis_url: Secret | None = None
     redis_timeout_s: Seconds = 0.25
     scope: Literal["user", "group", "node"] = "user"
@@ -69,9 +68,8 @@ class BudgetConfig(Group):
     alert_threshold_pct: Percent = 80.0
     alert_webhook: Secret | None = None
 
-    @model_validator(mode="before")
     @classmethod
-    def _on_with_a_limit(cls, value: Any) -> Any:
+    def _prepared(cls, value: Any) -> Any:
         if not isinstance(value, dict) or "enabled" in value:
             return value
         limits = ("daily_limit_usd", "monthly_limit_usd", "total_limit_usd", "rules")
@@ -96,14 +94,14 @@ class LedgerConfig(Group):
 
     on_disconnect: Literal["drain", "cancel"] = "drain"
     drain_s: Seconds = 60.0
-    rows_days: Annotated[int, Field(ge=0, le=3660)] = 30
+    rows_days: Annotated[int, Within(least=0, most=3660)] = 30
 
 
 class RetryConfig(Group):
     """The budget of retries: a part of all calls, with a floor, so that a storm stays small."""
 
     budget_pct: Percent = 10.0
-    budget_floor_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 10
+    budget_floor_per_minute: Annotated[int, Within(least=0, most=1_000_000)] = 10
     retry_after_sent: bool = True
 
 
@@ -111,7 +109,7 @@ class CircuitConfig(Group):
     """When an endpoint, or one model of it, is left alone for a while: so many of at least so
     many calls within the window failed."""
 
-    failure_pct: Annotated[float, Field(gt=0, le=100)] = 50.0
+    failure_pct: Annotated[float, Within(above=0, most=100)] = 50.0
     least_calls: Count = 10
     window_s: Seconds = 15.0
 
@@ -137,12 +135,12 @@ class CallerLimits(Group):
 class FairnessConfig(Group):
     """How callers share a quota. ``weights`` are by user; those not named weigh 1."""
 
-    weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(default_factory=dict)
-    lanes: dict[Literal["interactive", "normal", "background"], LaneGrant] = Field(
+    weights: dict[str, Annotated[float, Within(above=0, most=1000)]] = setting(default_factory=dict)
+    lanes: dict[Literal["interactive", "normal", "background"], LaneGrant] = setting(
         default_factory=dict
     )
-    per_uid: CallerLimits = Field(default_factory=CallerLimits)
-    per_job: CallerLimits = Field(default_factory=CallerLimits)
+    per_uid: CallerLimits = setting(default_factory=CallerLimits)
+    per_job: CallerLimits = setting(default_factory=CallerLimits)
 
 
 class PrometheusConfig(Group):
@@ -158,15 +156,15 @@ class PrometheusConfig(Group):
 class TracingConfig(Group):
     enabled: bool = False
     endpoint: BaseUrl | None = None
-    headers: dict[Header, Secret] = Field(default_factory=dict)
+    headers: dict[Header, Secret] = setting(default_factory=dict)
     sample_pct: Percent = 100.0
     hit_sample_pct: Percent = 1.0
     capture_content: bool = False
 
 
 class MonitoringConfig(Group):
-    prometheus: PrometheusConfig = Field(default_factory=PrometheusConfig)
-    tracing: TracingConfig = Field(default_factory=TracingConfig)
+    prometheus: PrometheusConfig = setting(default_factory=PrometheusConfig)
+    tracing: TracingConfig = setting(default_factory=TracingConfig)
 
 
 class LlmConfig(Group):
@@ -175,31 +173,30 @@ class LlmConfig(Group):
     default_provider: Name
     default_model: Model | None = None
     fallback_providers: Annotated[tuple[Name, ...], AsList] = ()
-    fallback_models: dict[Name, Model] = Field(default_factory=dict)
+    fallback_models: dict[Name, Model] = setting(default_factory=dict)
     never_fall_back: Annotated[tuple[Name, ...], AsList] = ()
-    aliases: dict[Model, Model] = Field(default_factory=dict)
+    aliases: dict[Model, Model] = setting(default_factory=dict)
     timeout_seconds: Seconds = 60.0
     queue_timeout_s: Seconds = 600.0
     max_timeout_s: Seconds = 3600.0
-    max_retries: Annotated[int, Field(ge=0, le=10)] = 3
-    default_max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 4096
-    cacheable_temperature: Annotated[float, Field(ge=0, le=2)] = 0.3
-    schema_repairs: Annotated[int, Field(ge=0, le=10)] = 2
-    cache: CacheConfig = Field(default_factory=CacheConfig)
+    max_retries: Annotated[int, Within(least=0, most=10)] = 3
+    default_max_tokens: Annotated[int, Within(least=1, most=10_000_000)] = 4096
+    cacheable_temperature: Annotated[float, Within(least=0, most=2)] = 0.3
+    schema_repairs: Annotated[int, Within(least=0, most=10)] = 2
+    cache: CacheConfig = setting(default_factory=CacheConfig)
     providers: dict[Name, ProviderConfig]
-    rate_limits: dict[Name, RateLimits] = Field(default_factory=dict)
-    budget: BudgetConfig = Field(default_factory=BudgetConfig)
-    prices: dict[Model, Price] = Field(default_factory=dict)
-    ledger: LedgerConfig = Field(default_factory=LedgerConfig)
-    retry: RetryConfig = Field(default_factory=RetryConfig)
-    circuit: CircuitConfig = Field(default_factory=CircuitConfig)
-    hedging: HedgingConfig = Field(default_factory=HedgingConfig)
-    fairness: FairnessConfig = Field(default_factory=FairnessConfig)
-    monitoring: MonitoringConfig = Field(default_factory=MonitoringConfig)
+    rate_limits: dict[Name, RateLimits] = setting(default_factory=dict)
+    budget: BudgetConfig = setting(default_factory=BudgetConfig)
+    prices: dict[Model, Price] = setting(default_factory=dict)
+    ledger: LedgerConfig = setting(default_factory=LedgerConfig)
+    retry: RetryConfig = setting(default_factory=RetryConfig)
+    circuit: CircuitConfig = setting(default_factory=CircuitConfig)
+    hedging: HedgingConfig = setting(default_factory=HedgingConfig)
+    fairness: FairnessConfig = setting(default_factory=FairnessConfig)
+    monitoring: MonitoringConfig = setting(default_factory=MonitoringConfig)
 
-    @model_validator(mode="before")
     @classmethod
-    def _with_providers(cls, value: Any) -> Any:
+    def _prepared(cls, value: Any) -> Any:
         return with_providers(value) if isinstance(value, dict) else value
 
     @property

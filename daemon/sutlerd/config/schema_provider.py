@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
-
-from sutlerd.config.group import Group
+from sutlerd.config.group import Group, setting
 from sutlerd.config.in_force import SERVED_DIALECTS
 from sutlerd.config.presets import PRESETS, Preset, with_preset
 from sutlerd.config.secret import Secret
@@ -44,11 +42,10 @@ class RateLimits(Group):
     calls_in_flight: Count | None = None
     burst_s: Seconds | None = None
     share: Share | None = None
-    models: dict[str, RateLimits] = Field(default_factory=dict)
+    models: dict[str, RateLimits] = setting(default_factory=dict)
 
-    @model_validator(mode="before")
     @classmethod
-    def _spelled_auto(cls, value: Any) -> Any:
+    def _prepared(cls, value: Any) -> Any:
         return {"auto": True} if value == "auto" else value
 
 
@@ -61,7 +58,7 @@ class CapabilityOverride(Group):
     functions: bool | None = None
     forced_function: bool | None = None
     json_mode: bool | None = None
-    schema_: bool | None = Field(default=None, alias="schema")
+    schema_: bool | None = setting(default=None, alias="schema")
     images: bool | None = None
     reasoning: bool | None = None
     temperature: bool | None = None
@@ -78,7 +75,7 @@ class EndpointConfig(Group):
 
     base_url: BaseUrl | None = None
     api_key: Secret | None = None
-    headers: dict[Header, Secret] = Field(default_factory=dict)
+    headers: dict[Header, Secret] = setting(default_factory=dict)
 
 
 class ProviderConfig(Group):
@@ -94,18 +91,17 @@ class ProviderConfig(Group):
     transport: Literal["sdk", "lean"] = "lean"
     embed_models: Annotated[tuple[Model, ...], AsList] = ()
     dimension: Count | None = None
-    headers: dict[Header, Secret] = Field(default_factory=dict)
+    headers: dict[Header, Secret] = setting(default_factory=dict)
     context_tokens: Count | None = None
     keep_alive: str | None = None
     prompt_caching: bool = True
     share: Share | None = None
     limits: RateLimits | None = None
     endpoints: Annotated[tuple[EndpointConfig, ...], AsList] = ()
-    capabilities: dict[str, CapabilityOverride] = Field(default_factory=dict)
+    capabilities: dict[str, CapabilityOverride] = setting(default_factory=dict)
 
-    @model_validator(mode="before")
     @classmethod
-    def _filled(cls, value: Any) -> Any:
+    def _prepared(cls, value: Any) -> Any:
         return with_preset(value) if isinstance(value, dict) else value
 
     @property

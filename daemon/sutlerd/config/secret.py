@@ -9,9 +9,6 @@ from __future__ import annotations
 from typing import Any, Final, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
-
 MASK: Final = "***"
 
 
@@ -81,7 +78,8 @@ class Secret:
         raise TypeError("a secret cannot be pickled")
 
     @classmethod
-    def _validate(cls, value: Any) -> Secret:
+    def read(cls, value: Any) -> Secret:
+        """Take what a file says. Raises ``ValueError`` with what is wrong."""
         if isinstance(value, Secret):
             return value
         if not isinstance(value, str):
@@ -89,15 +87,6 @@ class Secret:
         if not value or not value.isprintable():
             raise ValueError("is empty or holds a control character")
         return cls(value)
-
-    @classmethod
-    def __get_pydantic_core_schema__(
-        cls, _source: Any, _handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls._validate,
-            serialization=core_schema.plain_serializer_function_ser_schema(str),
-        )
 
 
 def _parts_of_url(url: str) -> tuple[str, ...]:

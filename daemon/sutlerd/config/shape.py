@@ -7,17 +7,14 @@ values of a file, to suggest the right key for a wrong one, and to find secrets 
 from __future__ import annotations
 
 import types
-import typing
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from functools import cache
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
-
+from sutlerd.config.group import Group, settings_of
 from sutlerd.config.problems import Path
 from sutlerd.config.secret import Secret
 from sutlerd.domain.record import record
@@ -42,7 +39,7 @@ class Shape:
     for a text that is one of a few."""
 
     holds: Holds
-    model: type[BaseModel] | None = None
+    model: type[Group] | None = None
     item: Any = None
     words: tuple[str, ...] = ()
 
@@ -73,7 +70,7 @@ _SORTS: tuple[tuple[type, Holds], ...] = (
 )
 
 
-def at(root: type[BaseModel], path: Iterable[str | int]) -> Shape | None:
+def at(root: type[Group], path: Iterable[str | int]) -> Shape | None:
     """Walk from the root model to ``path``; ``None`` if that leaves the known settings."""
     shape: Shape | None = Shape(holds=Holds.GROUP, model=root)
     for part in path:
@@ -93,7 +90,7 @@ def shape_of(annotation: Any) -> Shape:
     if origin is Literal:
         return Shape(holds=Holds.TEXT, words=get_args(plain))
     if isinstance(plain, type):
-        if issubclass(plain, BaseModel):
+        if issubclass(plain, Group):
             return Shape(holds=Holds.GROUP, model=plain)
         for kind, holds in _SORTS:
             if issubclass(plain, kind):
@@ -101,10 +98,10 @@ def shape_of(annotation: Any) -> Shape:
     return Shape(holds=Holds.OTHER)
 
 
-def places_of(root: type[BaseModel], key: str) -> Iterator[str]:
+def places_of(root: type[Group], key: str) -> Iterator[str]:
     """Yield the dotted places where a setting of this name is at home, shallow ones first."""
     waiting: list[tuple[Path, Shape]] = [((), Shape(holds=Holds.GROUP, model=root))]
-    seen: set[type[BaseModel]] = set()
+    seen: set[type[Group]] = set()
     while waiting:
         path, shape = waiting.pop(0)
         if shape.model is not None:
@@ -136,7 +133,5 @@ def _bare(annotation: Any) -> Any:
         return annotation
 
 
-@cache
-def _fields(model: type[BaseModel]) -> dict[str, Any]:
-    hints = typing.get_type_hints(model, include_extras=True)
-    return {field.alias or name: hints[name] for name, field in model.model_fields.items()}
+def _fields(model: type[Group]) -> dict[str, Any]:
+    return {each.alias: each.annotation for each in settings_of(model).values()}

@@ -11,8 +11,7 @@ from fractions import Fraction
 from pathlib import Path as FilePath
 from typing import Any
 
-from pydantic import BaseModel
-
+from sutlerd.config.group import Group, settings_of
 from sutlerd.config.presets import PRESETS
 from sutlerd.config.problems import Path, dotted
 from sutlerd.config.schema import Config
@@ -29,19 +28,19 @@ def show(config: Config, origins: Mapping[str, str]) -> dict[str, Any]:
     return tree
 
 
-def _group(group: BaseModel, path: Path, origins: Mapping[str, str]) -> dict[str, Any]:
+def _group(group: Group, path: Path, origins: Mapping[str, str]) -> dict[str, Any]:
     return {
-        field.alias or name: _shown(getattr(group, name), (*path, field.alias or name), origins)
-        for name, field in type(group).model_fields.items()
+        each.alias: _shown(getattr(group, name), (*path, each.alias), origins)
+        for name, each in settings_of(type(group)).items()
     }
 
 
 def _shown(value: Any, path: Path, origins: Mapping[str, str]) -> Any:
-    if isinstance(value, BaseModel):
+    if isinstance(value, Group):
         return _group(value, path, origins)
     if isinstance(value, dict) and value:
         return {key: _shown(inner, (*path, key), origins) for key, inner in value.items()}
-    if isinstance(value, tuple) and any(isinstance(inner, BaseModel) for inner in value):
+    if isinstance(value, tuple) and any(isinstance(inner, Group) for inner in value):
         return [_shown(inner, (*path, i), origins) for i, inner in enumerate(value)]
     return {"value": _plain(value), "origin": _origin(value, path, origins)}
 

@@ -12,22 +12,21 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
+from sutlerd.config.readers import By, FromList, Spelt, Then, Within
 
 MAX_USD: Final = Decimal(10) ** 9
 
-Text = Annotated[str, Field(min_length=1, max_length=4096)]
 #: Names that travel in paths, labels and logs: one narrow pattern.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-Model = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}$")]
-Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
+Name = Annotated[str, Spelt(pattern=r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")]
+Model = Annotated[str, Spelt(pattern=r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}")]
+Header = Annotated[str, Spelt(pattern=r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")]
 #: A user or a group: its name or its number.
-Account = str | Annotated[int, Field(ge=0, le=2**32 - 2)]
+Account = str | Annotated[int, Within(least=0, most=2**32 - 2)]
 
-Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
-Percent = Annotated[float, Field(ge=0, le=100)]
-Count = Annotated[int, Field(ge=1, le=2**53)]
-Bytes = Annotated[int, Field(ge=1, le=2**50)]
+Seconds = Annotated[float, Within(above=0, most=366 * 86_400)]
+Percent = Annotated[float, Within(least=0, most=100)]
+Count = Annotated[int, Within(least=1, most=2**53)]
+Bytes = Annotated[int, Within(least=1, most=2**50)]
 
 
 def _usd(value: Any) -> Decimal:
@@ -120,22 +119,13 @@ def _loopback(text: str) -> str:
     return text
 
 
-_AsText = PlainSerializer(str, return_type=str, when_used="json")
-
-Usd = Annotated[Decimal, PlainValidator(_usd), _AsText]
-Share = Annotated[Fraction, PlainValidator(_share), _AsText]
-Zone = Annotated[str, AfterValidator(_zone)]
-Loopback = Annotated[str, AfterValidator(_loopback)]
-SocketMode = Annotated[str, AfterValidator(_mode)]
-AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(value)
-    return value
-
+Usd = Annotated[Decimal, By(_usd)]
+Share = Annotated[Fraction, By(_share)]
+Zone = Annotated[str, Then(_zone)]
+Loopback = Annotated[str, Then(_loopback)]
+SocketMode = Annotated[str, Then(_mode)]
+AbsolutePath = Annotated[Path, Then(_absolute)]
+BaseUrl = Annotated[str, Then(_base_url)]
 
 #: Marks a tuple that files write as a list.
-AsList = BeforeValidator(_listed)
+AsList = FromList()

@@ -12,6 +12,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 from typing import Final
 
+from sutlerd.config.group import settings_of
 from sutlerd.config.retired import retirement
 from sutlerd.config.schema_provider import CapabilityOverride, ProviderConfig
 from sutlerd.providers.dialect import ModelTraits
@@ -79,7 +80,7 @@ def overridden(traits: ModelTraits, override: CapabilityOverride) -> ModelTraits
     """Give the traits with what the operator set in place of the table's."""
     said = {
         name: value
-        for name in CapabilityOverride.model_fields
+        for name in settings_of(CapabilityOverride)
         if (value := getattr(override, name)) is not None
     }
     refuses, drops = set(traits.refuses), set(traits.drops)
