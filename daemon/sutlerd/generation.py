@@ -31,10 +31,8 @@ class Generation:
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that the daemon owns and that belongs to this generation."""
-        task = self._tasks.start(coroutine, name)
         self.open_count += 1
-        task.add_done_callback(self._ended)
-        return task
+        return self._tasks.start(coroutine, name, self._ended)
 
     def retire(self) -> None:
         """Begin nothing new: another generation serves from now on."""
@@ -43,7 +41,7 @@ class Generation:
             if not self.open_count:
                 self._over(self)
 
-    def _ended(self, _task: asyncio.Task[None]) -> None:
+    def _ended(self) -> None:
         self.open_count -= 1
         if self._retired and not self.open_count:
             self._over(self)

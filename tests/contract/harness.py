@@ -39,6 +39,9 @@ class Events:
 
     told: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
 
+    def tells(self, level: str) -> bool:
+        return True
+
     def event(self, level: str, name: str, /, **fields: object) -> None:
         self.told.append((level, name, fields))
 

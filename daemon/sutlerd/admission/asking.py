@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sutlerd.admission.fair_queue import Step
@@ -37,7 +37,8 @@ Also = Callable[[], Any]
 
 @record
 class Ask:
-    """What one attempt wants. ``need`` is by bucket name; ``path`` is its place among callers.
+    """What one attempt wants. ``need`` is by bucket name; ``path`` is its place among callers,
+    ``lane`` is shown to who asks who waits.
 
     ``wait_until_s`` (monotonic) is the end of its patience.
     """
@@ -48,7 +49,7 @@ class Ask:
     uid: int
     wait_until_s: float
     job: str | None = None
-    labels: Mapping[str, Any] = field(default_factory=dict)
+    lane: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -41,7 +41,8 @@ def who_waits(boundaries: Mapping[str, Boundary], now_s: float) -> list[dict[str
             "uid": spot.item.ask.uid,
             "bucket": spot.item.bucket,
             "waited_s": round(now_s - spot.item.since_s, 3),
-            **spot.item.ask.labels,
+            "lane": spot.item.ask.lane,
+            "job": spot.item.ask.job,
         }
         for name, boundary in boundaries.items()
         for spot in boundary.line

@@ -64,11 +64,18 @@ class Gate:
         """
         now_s = self._clock.monotonic_s()
         boundary = self._boundary(ask.boundary, now_s)
-        self._refuse_hopeless(ask, boundary, now_s)
-        if (
-            not boundary.line.in_turn
-            and self._own_shortage(ask, boundary, now_s) is None
-            and boundary.quota.shortage(ask.need, now_s) is None
+        if self._draining:
+            raise ShuttingDown("the daemon is stopping: reconnect and ask again")
+        owners = self._own.owners(ask.uid, ask.job)
+        is_free = not owners and boundary.quota.lets_all_pass(now_s)
+        if not is_free:
+            self._refuse_hopeless(ask, boundary, now_s)
+        if not boundary.line.in_turn and (
+            is_free
+            or (
+                self._own_shortage(ask, boundary, now_s) is None
+                and boundary.quota.shortage(ask.need, now_s) is None
+            )
         ):
             try:
                 token = also()
@@ -91,6 +98,8 @@ class Gate:
         ended.quota.end(ask.need, used, now_s)
         for owner in permit.owners:
             self._own.end(owner, ask.boundary, ask.need, used, now_s)
+        if not self._waiting_by_uid:
+            return
         for boundary in self._boundaries.values():
             news = boundary.line.wake_all(_RANK_MONEY)
             for owner in permit.owners:
@@ -160,8 +169,6 @@ class Gate:
         return known
 
     def _refuse_hopeless(self, ask: Ask, boundary: Boundary, now_s: float) -> None:
-        if self._draining:
-            raise ShuttingDown("the daemon is stopping: reconnect and ask again")
         quota = boundary.quota
         never = quota.never_fits(ask.need)
         shortages = [quota.shortage(ask.need, now_s, surely=True)]
@@ -248,7 +255,7 @@ class Gate:
         now_s: float,
     ) -> Permit:
         sent = boundary.quota.take(ask.need, now_s)
-        owners = tuple(self._own.owners(ask.uid, ask.job))
+        owners = self._own.owners(ask.uid, ask.job)
         for owner in owners:
             self._own.take(owner, boundary.name, boundary.quota, ask.need, now_s)
         if bucket is None and not boundary.quota.is_open:

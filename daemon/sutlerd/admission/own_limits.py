@@ -7,7 +7,7 @@ flight are counted over all boundaries. An owner that is at its limit waits by i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sutlerd.admission.bucket import Bucket
@@ -61,13 +61,18 @@ class OwnLimits:
     def change(self, *, per_uid: OwnLimit, per_job: OwnLimit) -> None:
         """Go by other limits; calls that count for an owner already still do."""
         self._by_rank = {RANK_JOB: per_job, RANK_UID: per_uid}
+        self._limits = per_uid.limits or per_job.limits
 
-    def owners(self, uid: int, job: str | None) -> Iterator[Owner]:
+    def owners(self, uid: int, job: str | None) -> tuple[Owner, ...]:
         """Give the owners with a limit that a call counts for, the narrowest first."""
+        if not self._limits:
+            return ()
+        owners: list[Owner] = []
         if job is not None and self._by_rank[RANK_JOB].limits:
-            yield RANK_JOB, uid, job
+            owners.append((RANK_JOB, uid, job))
         if self._by_rank[RANK_UID].limits:
-            yield RANK_UID, uid, None
+            owners.append((RANK_UID, uid, None))
+        return tuple(owners)
 
     def shortage(
         self, owner: Owner, boundary: str, quota: Quota, need: Need, now_s: float

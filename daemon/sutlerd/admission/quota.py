@@ -15,6 +15,7 @@ from sutlerd.admission.bucket import Bucket
 
 IN_FLIGHT = "calls_in_flight"
 CLOSED = "closed_by_provider"
+_NOTHING: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ class Quota:
         """Whether there is no limit at all, so that nobody's share matters."""
         return not self.buckets and self.max_in_flight is None and self.window is None
 
+    def lets_all_pass(self, now_s: float) -> bool:
+        """Tell whether nothing at all stands in the way of any call now."""
+        return self.is_open and now_s >= self._closed_until_s
+
     @property
     def _most_in_flight(self) -> int | None:
         if self.window is None or self.max_in_flight is None:
@@ -112,6 +117,9 @@ class Quota:
 
     def take(self, need: Mapping[str, float], now_s: float) -> Sent:
         """Take from every bucket at once; ask ``shortage`` before, in the same step."""
+        if not self.buckets:
+            self.in_flight += 1
+            return Sent(now_s, _NOTHING, _NOTHING, _NOTHING)
         stood, taken = {}, self.taken
         for name, bucket in self.buckets.items():
             amount = need.get(name, 0.0)

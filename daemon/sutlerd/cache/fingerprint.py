@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -29,6 +30,8 @@ VECTOR: Final = b"v"
 QUESTION_BYTES = 1 + hashlib.sha256().digest_size
 FINGERPRINT_BYTES = TENANT_BYTES + QUESTION_BYTES
 
+#: Tenants whose part is remembered: a user's, a group's or the node's.
+_MAX_TENANTS = 4096
 # Up to here a float that is a whole number and the integer mean the same in every JSON reader.
 _MAX_EXACT_INTEGER = 2**53
 
@@ -54,6 +57,7 @@ def fingerprint(
     return tenant_part(tenant) + answer + hashlib.sha256(spelt).digest()
 
 
+@lru_cache(maxsize=_MAX_TENANTS)
 def tenant_part(tenant: str) -> bytes:
     """Give the ``TENANT_BYTES`` that all keys of a tenant begin with."""
     return hashlib.sha256(tenant.encode()).digest()[:TENANT_BYTES]

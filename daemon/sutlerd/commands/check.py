@@ -111,6 +111,9 @@ class _Quiet:
     def event(self, level: str, name: str, /, **fields: object) -> None:
         pass
 
+    def tells(self, level: str) -> bool:
+        return False
+
 
 async def _check_prices(config: Config) -> list[Finding]:
     prices = price_table(config, _Quiet())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.record import record
@@ -61,9 +61,11 @@ class CacheMode(Enum):
         return self in (CacheMode.ON, CacheMode.WRITE_ONLY, CacheMode.ONLY)
 
 
-@record
-class Route:
-    """One place a call may be answered: a configured endpoint's name and a model of its."""
+class Route(NamedTuple):
+    """One place a call may be answered: a configured endpoint's name and a model of its.
+
+    A key of many tables on the way of every call, which a tuple is quickest at.
+    """
 
     provider: str
     model: str
@@ -81,6 +83,8 @@ class Labels:
     rank: str | None = None
     others: tuple[tuple[str, str], ...] = ()
 
+
+NO_LABELS = Labels()
 
 SHOWN_HASH_CHARS = 16
 

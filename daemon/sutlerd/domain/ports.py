@@ -22,3 +22,6 @@ class EventLog(Protocol):
     """Where events are told. Never blocks, never raises; values are masked and escaped."""
 
     def event(self, level: str, name: str, /, **fields: object) -> None: ...
+
+    def tells(self, level: str) -> bool:
+        """Whether events of this level are written, for who would compose them in vain."""

@@ -32,6 +32,7 @@ UNLIMITED_NANOUSD: Final = 10**30
 #: beyond shares one.
 MAX_LABELS_PER_UID: Final = 1000
 _OTHERS: Final = "(others)"
+_NO_DAY: Final = Span(key="", begins_unix_s=0.0, ends_unix_s=0.0)
 
 
 @record
@@ -85,6 +86,7 @@ class Budgets:
         for budget in self.listed:
             self._by_kind[budget.per, budget.period].append(budget)
         self._spans: dict[Period, Span] = {}
+        self._day = _NO_DAY
         self._labels_seen: dict[tuple[str, int, str], set[str]] = {}
 
     def span(self, period: Period, now_unix_s: float) -> Span:
@@ -96,6 +98,13 @@ class Budgets:
             known = self._spans[period] = span_at(period, self.zone, now_unix_s)
             self._labels_seen.clear()
         return known
+
+    def day(self, now_unix_s: float) -> str:
+        """Name the day; on the way of every call."""
+        known = self._day
+        if not known.begins_unix_s <= now_unix_s < (known.ends_unix_s or 0.0):
+            known = self._day = self.span(Period.DAY, now_unix_s)
+        return known.key
 
     def touched(self, spender: Spender, now_unix_s: float) -> list[Touched]:
         """Give every account that a call is counted in, with the lowest limit on it."""

@@ -18,7 +18,7 @@ from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.record import record
 from sutlerd.ledger.book import Account, Book, Granted, Hold, Short, State
 from sutlerd.ledger.budgets import Budgets, Spender
-from sutlerd.ledger.calendar import BudgetClock, Period
+from sutlerd.ledger.calendar import BudgetClock
 from sutlerd.ledger.dearer import Dearer
 from sutlerd.ledger.entries import Entries, Kept
 from sutlerd.ledger.money import usd_text
@@ -149,7 +149,7 @@ class Ledger:
     # --- what operators see and do ------------------------------------------------------
 
     def day(self) -> str:
-        return self.budgets.span(Period.DAY, self.now_unix_s()).key
+        return self.budgets.day(self.now_unix_s())
 
     def unknown(self) -> list[Ended]:
         return list(self._unknown.values())
@@ -300,7 +300,7 @@ class Ledger:
             provider=spend.route.provider,
             model=spend.route.model,
             kind=spend.kind,
-            day=self.budgets.span(Period.DAY, now_unix_s).key,
+            day=self.budgets.day(now_unix_s),
             unix_s=now_unix_s,
             amount_nanousd=amount_nanousd,
             prices=spend.prices,

@@ -82,6 +82,10 @@ class PriceTable:
         if self._needs_list(provider, model):
             self._begin()
 
+    def is_free(self, provider: str, model: str) -> bool:
+        """Tell whether this model was looked up before and costs nothing."""
+        return self._kept.get((provider, model)) is FREE
+
     async def tariff(self, provider: str, model: str) -> Tariff | None:
         """Give a model's price, ``None`` for unknown. Waits only for the first that needs the
         list; otherwise it does not give way to others at all."""
@@ -90,6 +94,8 @@ class PriceTable:
         return self._known(provider, model)
 
     def _needs_list(self, provider: str, model: str) -> bool:
+        if (provider, model) in self._kept:
+            return False
         return self._list is None and self._here(provider, model) is None
 
     def _here(self, provider: str, model: str) -> Tariff | None:

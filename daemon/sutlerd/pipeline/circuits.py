@@ -97,9 +97,12 @@ class Circuits:
 
     def check(self, route: Route) -> None:
         """Raise ``RouteClosed`` if the route is left alone now. Takes nothing."""
+        endpoint, model = self._endpoints.get(route.provider), self._models.get(route)
+        if (endpoint is None or endpoint.pace is None) and (model is None or model.pace is None):
+            return
         now_s = self._clock.monotonic_s()
         longest_s, circuit = 0.0, None
-        for each in (self._endpoints.get(route.provider), self._models.get(route)):
+        for each in (endpoint, model):
             closed_for_s = 0.0 if each is None else each.closed_for_s(now_s)
             if closed_for_s > longest_s:
                 longest_s, circuit = closed_for_s, each

@@ -32,6 +32,10 @@ class Costs:
         """Name the price table as it is now."""
         return self._prices.hash
 
+    def is_free(self, route: Route) -> bool:
+        """Whether a model is known already to cost nothing, however much it answers."""
+        return self._prices.is_free(route.provider, route.model)
+
     async def tariff(self, route: Route) -> Tariff | None:
         """Give all that is known of a model's price. May wait for the published list."""
         return await self._prices.tariff(route.provider, route.model)

@@ -53,6 +53,8 @@ _FORBIDDEN = frozenset(
 
 def forbidden_extra(extra: Mapping[str, Any]) -> list[str]:
     """Give a problem for each field of ``params.extra`` that a call may not set that way."""
+    if not extra:
+        return []
     return [
         f"params.extra.{name}: sets price, model or length; not allowed here"
         for name in sorted(_FORBIDDEN & extra.keys())

@@ -12,7 +12,7 @@ from typing import Any
 
 from sutlerd.cache.fingerprint import fingerprint
 from sutlerd.config.schema import LlmConfig
-from sutlerd.domain.call import CacheMode, Call, ChatRequest, Labels, PromptUse, Route
+from sutlerd.domain.call import NO_LABELS, CacheMode, Call, ChatRequest, Labels, PromptUse, Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import InvalidParams
 from sutlerd.domain.record import record
@@ -198,7 +198,7 @@ class Resolver:
             or options.temperature <= self._llm.cacheable_temperature
             or options.sample is not None
         )
-        mode = CacheMode(options.cache or "on")
+        mode = CacheMode.ON if options.cache is None else CacheMode(options.cache)
         if not self._llm.cache.enabled and mode is not CacheMode.ONLY:
             mode = CacheMode.OFF
         return Call(
@@ -269,6 +269,8 @@ def traceparent_of(metadata: Mapping[str, Any] | None) -> str | None:
 
 
 def read_labels(labels: Mapping[str, str | int]) -> Labels:
+    if not labels:
+        return NO_LABELS
     named = {name: str(labels[name]) for name in _LABELS if name in labels}
     others = tuple(
         (name, str(value)) for name, value in sorted(labels.items()) if name not in _LABELS

@@ -21,16 +21,20 @@ class Answer:
     ``payload`` is the JSON object of the reply's shared part, as it is stored: the reply and
     ``saved_nanousd``, what it cost when it was bought (null where nobody can say).
     ``cached`` says that it came from the store. ``cost_nanousd`` is what this flight cost.
+    ``by`` is who gave it, where that is known without reading the payload.
     """
 
     payload: bytes
     cached: bool
     cost_nanousd: int | None = 0
     trace: dict[str, Any] = field(default_factory=dict)
+    by: Served | None = None
 
-    @cached_property
+    @property
     def served(self) -> Served:
-        return served_from(self.payload)
+        if self.by is None:
+            self.by = served_from(self.payload)
+        return self.by
 
     @cached_property
     def reply(self) -> dict[str, Any]:

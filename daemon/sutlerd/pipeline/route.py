@@ -52,6 +52,7 @@ class Router:
         self._fallback = fallback
         self._fallback_models = fallback_models
         self._aliases = aliases
+        self._default = tuple(dict.fromkeys(self._default_routes()))
 
     def chain(
         self,
@@ -62,6 +63,8 @@ class Router:
     ) -> tuple[Route, ...]:
         """Give the routes to try, in order, at least one. Raises ``InvalidParams``."""
         named = model is not None or provider is not None
+        if not named and fallback is None and self._default:
+            return self._default
         chain = [self._named(model, provider)] if named else self._default_chain()
         if fallback is False:
             del chain[1:]

@@ -29,7 +29,7 @@ from sutlerd.pipeline.occurrences import Asking
 from sutlerd.pipeline.player import Player
 from sutlerd.pipeline.question import Question
 from sutlerd.pipeline.resolve import Resolved, Resolver
-from sutlerd.pipeline.result import Answer, encode_payload
+from sutlerd.pipeline.result import Answer, Served, encode_payload
 from sutlerd.pipeline.structured import Structured
 from sutlerd.pipeline.tape import Recorder, Tape
 from sutlerd.pipeline.telling import Teller
@@ -271,6 +271,11 @@ class Pipeline:
                 **_raw_finish(arrived.brought),
                 **({} if call.prompt is None else {"prompt": call.prompt.to_wire()}),
             },
+            by=Served(
+                provider=arrived.brought.provider,
+                model=arrived.brought.model,
+                saved_nanousd=cost_nanousd,
+            ),
         )
 
     async def _made_sure(self, flight: Flight, answer: Answer) -> None:

@@ -56,6 +56,8 @@ class Teller:
     ) -> None:
         """Tell how a chat call ended: by an answer, by one that was ``known`` after all, by an
         error, or, without any, by nobody's waiting for it any more."""
+        if self._tracer is None and error is None and not self._log.tells("info"):
+            return
         ending = Ending(
             operation=conventions.CHAT,
             request_id=call.request_id,
@@ -85,6 +87,8 @@ class Teller:
         error: CallError | None = None,
     ) -> None:
         """Tell how the purchase of some texts' embeddings ended."""
+        if self._tracer is None and error is None and not self._log.tells("info"):
+            return
         ending = Ending(
             operation=conventions.EMBEDDINGS,
             request_id=bill.request_id,

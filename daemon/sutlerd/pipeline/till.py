@@ -73,10 +73,12 @@ class Till:
                 "answered, and was charged; ask again under a new request_id"
             )
         worst_case: int | None = 0
-        tariff = await self._costs.tariff(route)
-        if tariff is not FREE:
+        if not self._costs.is_free(route):
             worst_case = None
-            if tariff is not None:
+            tariff = await self._costs.tariff(route)
+            if tariff is FREE:
+                worst_case = 0
+            elif tariff is not None:
                 now_unix_s = self._clock.unix_s()
                 worst_case = worst_case_nanousd(
                     tariff,
@@ -129,7 +131,10 @@ class Till:
         asked_unix_s: float,
     ) -> int | None:
         """Book what an attempt brought; give its cost, ``None`` where nobody knows it."""
-        if isinstance(brought, Reply):
+        cost: int | None
+        if self._costs.is_free(route):
+            cost = 0
+        elif isinstance(brought, Reply):
             cost = await self._costs.of(route, brought, asked_unix_s=asked_unix_s)
         else:
             cost = await self._costs.of_embedding(route, brought, asked_unix_s=asked_unix_s)

@@ -6,7 +6,7 @@ key, or a model of it that has limits of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import orjson
 from sutlerd.admission.asking import Ask, Permit
 from sutlerd.admission.estimates import Estimates
 from sutlerd.admission.gate import Gate
-from sutlerd.admission.learning import Learner, Seen
+from sutlerd.admission.learning import NOTHING, Learner, Seen
 from sutlerd.admission.levels import Past
 from sutlerd.admission.own_limits import OwnLimit, OwnLimits
 from sutlerd.config.schema_llm import CallerLimits, LlmConfig
@@ -36,6 +36,7 @@ from sutlerd.providers.contract import (
 )
 
 _TOO_MANY = 429
+_ONE_REQUEST: Mapping[str, float] = {"requests": 1.0, "requests_per_day": 1.0}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,7 +127,7 @@ class Turnstile:
             uid=asker.caller.uid,
             job=asker.caller.job,
             wait_until_s=wait_until_s,
-            labels={"lane": asker.lane, "job": asker.caller.job},
+            lane=asker.lane,
         )
 
         def take() -> Ticket:
@@ -161,11 +162,12 @@ class Turnstile:
         )
         now_s = self._clock.monotonic_s()
         passed.learner.answered(now_s, passed.permit.ask.need)
-        used = self._used(passed, usage)
+        permit, used = passed.permit, NOTHING
+        if seen is not None or permit.owners or passed.learner.quota.buckets:
+            used = self._used(passed, usage)
         if seen is not None:
-            permit = passed.permit
             passed.learner.told(_views(seen), permit.ask.need, permit.sent, now_s, used=used)
-        self.gate.end(passed.permit, used)
+        self.gate.end(permit, used)
 
     def failed(self, passed: Passed, failure: AttemptFailed, *, chance: float) -> None:
         """End a permit of an attempt that failed; a 429 closes the boundary for all."""
@@ -204,19 +206,23 @@ class Turnstile:
         """End a permit of an attempt that was cut: everything it took stays taken."""
         self.gate.end(passed.permit, {})
 
-    def _need(self, route: Route, size_bytes: int, max_tokens_out: int) -> dict[str, float]:
-        need = {"requests": 1.0, "requests_per_day": 1.0}
-        if size_bytes:
-            tokens_in = self._estimates.tokens_in(route.model, size_bytes)
-            tokens_out = float(max_tokens_out)
-            if self._boundaries.counts_real_output(route.provider):
-                tokens_out = self._estimates.tokens_out(route.model, max_tokens_out)
-            both = tokens_in + tokens_out
-            need |= {"tokens_in": tokens_in, "tokens_out": tokens_out}
-            need |= {"tokens": both, "tokens_per_day": both}
-        return need
+    def _need(self, route: Route, size_bytes: int, max_tokens_out: int) -> Mapping[str, float]:
+        if not size_bytes:
+            return _ONE_REQUEST
+        tokens_in = self._estimates.tokens_in(route.model, size_bytes)
+        tokens_out = float(max_tokens_out)
+        if self._boundaries.counts_real_output(route.provider):
+            tokens_out = self._estimates.tokens_out(route.model, max_tokens_out)
+        both = tokens_in + tokens_out
+        return {
+            **_ONE_REQUEST,
+            "tokens_in": tokens_in,
+            "tokens_out": tokens_out,
+            "tokens": both,
+            "tokens_per_day": both,
+        }
 
-    def _used(self, passed: Passed, usage: Usage) -> dict[str, float]:
+    def _used(self, passed: Passed, usage: Usage) -> Mapping[str, float]:
         """Give what is known of the true use; what is not named stays as it was foreseen.
 
         Anthropic counts real answers, and no prompt that it had in its cache. Others count

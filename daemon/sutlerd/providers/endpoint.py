@@ -154,7 +154,7 @@ class Endpoint:
         if path is None:
             return None
         request = Request(method="GET", path=path)
-        with self._tally.under_way():
+        with self._tally:
             try:
                 response = await self._transport.send(request, timeout_s=self._time_s(deadline_s))
                 if not 200 <= response.status < 300:
@@ -199,7 +199,7 @@ class Endpoint:
         read: Callable[[BuiltRequest, Response], _Read],
         deadline_s: float,
     ) -> _Read:
-        with self._tally.under_way():
+        with self._tally:
             try:
                 self._refuse_gone(built.model)
                 response = await self._transport.send(

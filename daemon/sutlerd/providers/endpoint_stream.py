@@ -47,7 +47,7 @@ class AttemptStream:
 
     async def __aenter__(self) -> AsyncIterator[Pieces]:
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._tally.under_way())
+            stack.enter_context(self._tally)
             try:
                 response = await stack.enter_async_context(self._open_stream())
                 self._hear(self._built, response.headers, response.arrived_unix_s)

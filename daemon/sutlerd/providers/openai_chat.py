@@ -128,11 +128,12 @@ class OpenAIChat:
 
     def _raise_if_error(self, body: Mapping[str, Any], response: Response) -> None:
         """Take an error at status 200 for the error that it is."""
+        choice = listed(body.get("choices")) and read_choice(body)
         if body.get("error"):
             words = words_of(body)
-        elif listed(body.get("choices")) and read_choice(body).get("error"):
-            words = words_of(read_choice(body)["error"])
-        elif listed(body.get("choices")) and read_choice(body).get("finish_reason") in BROKEN_OFF:
+        elif choice and choice.get("error"):
+            words = words_of(choice["error"])
+        elif choice and choice.get("finish_reason") in BROKEN_OFF:
             words = ErrorWords(message="the provider broke off")
         else:
             return

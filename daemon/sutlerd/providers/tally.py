@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.reply import Embedded, Reply
@@ -13,7 +12,10 @@ from sutlerd.providers.contract import AttemptFailed
 
 
 class Tally:
-    """Counts attempts. ``mask`` takes secrets out of a text."""
+    """Counts attempts; each enters it, and leaves it at its end.
+
+    ``mask`` takes secrets out of a text.
+    """
 
     def __init__(self, *, clock: Clock, mask: Callable[[str], str]) -> None:
         self._clock = clock
@@ -23,15 +25,14 @@ class Tally:
         self._failure_s = 0.0
         self._failure: tuple[str, str] | None = None
 
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """Count an attempt as under way."""
+    def __enter__(self) -> Self:
+        """Count an attempt as under way, until it is left."""
         self.attempts += 1
         self.in_flight += 1
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.in_flight -= 1
 
     def failed(self, failure: AttemptFailed) -> AttemptFailed:
         """Count a failure and mask its words. Raise it ``from None``: its cause may hold what

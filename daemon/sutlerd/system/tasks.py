@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sutlerd.domain.ports import EventLog
@@ -18,16 +18,22 @@ class Tasks:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], Callable[[], object] | None] = {}
         self.failed_count = 0
 
     @property
     def count(self) -> int:
         return len(self._tasks)
 
-    def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def start(
+        self,
+        coroutine: Coroutine[Any, Any, None],
+        name: str,
+        ended: Callable[[], object] | None = None,
+    ) -> asyncio.Task[None]:
+        """Start a task; ``ended`` is called when it is over, in whatever way."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
-        self._tasks.add(task)
+        self._tasks[task] = ended
         task.add_done_callback(self._ended)
         return task
 
@@ -39,7 +45,9 @@ class Tasks:
             await asyncio.wait(self._tasks, timeout=_STOP_LIMIT_S)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        ended = self._tasks.pop(task)
+        if ended is not None:
+            ended()
         if task.cancelled():
             return
         error = task.exception()

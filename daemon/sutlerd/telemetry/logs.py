@@ -94,6 +94,9 @@ class Log:
         if LEVELS.get(level, LEVELS["error"])[0] >= self._rank:
             self._sink.put(self._line(level, name, fields))
 
+    def tells(self, level: str) -> bool:
+        return LEVELS[level][0] >= self._rank
+
     def sum(self, name: str, key: str = "", count: int = 1) -> None:
         """Count something too frequent for a line each; told once a second, at level info."""
         if LEVELS["info"][0] < self._rank:

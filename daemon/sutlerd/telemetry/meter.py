@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 OTHER: Final = "other"
 
@@ -20,6 +20,7 @@ WAIT_BOUNDS_S: Final = (0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600)
 SPEED_BOUNDS: Final = (1, 5, 10, 20, 40, 60, 80, 100, 150, 200, 400, 1000)
 
 Place = tuple[str, str]
+Name = TypeVar("Name", Place, str)
 
 #: Names by which models were asked for or answered, and whose labels are remembered.
 _MAX_PLACES: Final = 4096
@@ -118,7 +119,7 @@ class Meter:
         if saved_nanousd:
             self.saved_nanousd[place] += saved_nanousd
         if waited_s > 0:
-            self.waits.setdefault(place[0], Histogram(WAIT_BOUNDS_S)).observe(waited_s)
+            _of(self.waits, place[0], WAIT_BOUNDS_S).observe(waited_s)
 
     def spent(
         self,
@@ -155,10 +156,17 @@ class Meter:
         and ``first_s`` of this the time to a stream's first piece.
         """
         place = self.place(provider, model)
-        self.latencies.setdefault(place, Histogram(LATENCY_BOUNDS_S)).observe(passed_s)
+        _of(self.latencies, place, LATENCY_BOUNDS_S).observe(passed_s)
         if first_s is None:
             return
-        self.first_tokens.setdefault(place, Histogram(FIRST_TOKEN_BOUNDS_S)).observe(first_s)
+        _of(self.first_tokens, place, FIRST_TOKEN_BOUNDS_S).observe(first_s)
         if tokens_out and attempt_s > first_s:
             speed = tokens_out / (attempt_s - first_s)
-            self.speeds.setdefault(place, Histogram(SPEED_BOUNDS)).observe(speed)
+            _of(self.speeds, place, SPEED_BOUNDS).observe(speed)
+
+
+def _of(histograms: dict[Name, Histogram], name: Name, bounds: Sequence[float]) -> Histogram:
+    histogram = histograms.get(name)
+    if histogram is None:
+        histogram = histograms[name] = Histogram(bounds)
+    return histogram

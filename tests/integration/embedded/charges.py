@@ -54,6 +54,9 @@ class Notices:
     def __init__(self) -> None:
         self.told: list[tuple[str, str, Mapping[str, Any]]] = []
 
+    def tells(self, level: str) -> bool:
+        return True
+
     def event(self, level: str, name: str, /, **fields: object) -> None:
         self.told.append((level, name, fields))
 
