@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> Exit:
     from sutlerd.lifecycle import live
     from sutlerd.pipeline.tape import Taped
     from sutlerd.system.hardening import harden
-    from sutlerd.telemetry.logs import Log, is_journal
+    from sutlerd.telemetry.logs import Log, is_journal, journal_of
 
     # Until somebody can act on it, it would end us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -87,7 +87,9 @@ def _run(options: argparse.Namespace) -> Exit:
             _complain(str(problem))
         return Exit.CONFIGURATION
     daemon = loaded.config.daemon
+    entrance = journal_of(_STDERR, os.environ, daemon.log_format)
     log = Log(
+        _STDERR if entrance is None else entrance,
         level=daemon.log_level,
         log_format=daemon.log_format,
         journal=is_journal(_STDERR, os.environ),

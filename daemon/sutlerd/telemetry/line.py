@@ -40,9 +40,20 @@ def timestamp(unix_s: float) -> str:
 
 def text_line(when: str, level: str, name: str, fields: Mapping[str, object]) -> str:
     """Write an event for people, without its line end."""
-    parts = [when, f"{level:<7}", _escaped(name)]
+    return f"{when} {level:<7} {message_text(name, fields)}"
+
+
+def message_text(name: str, fields: Mapping[str, object]) -> str:
+    """Write what happened, without when and how bad it is."""
+    parts = [_escaped(name)]
     parts += [f"{_escaped(key)}={_text_value(value)}" for key, value in fields.items()]
     return " ".join(parts)
+
+
+def field_text(value: object) -> str:
+    """Write one value alone: escaped, and without quotes."""
+    reduced = plain(value)
+    return _escaped(reduced) if isinstance(reduced, str) else _unquoted(reduced)
 
 
 def json_line(when: str, level: str, name: str, fields: Mapping[str, object]) -> str:
@@ -92,16 +103,23 @@ def _exception_text(error: BaseException) -> str:
 
 def _text_value(value: object) -> str:
     reduced = plain(value)
-    if isinstance(reduced, bool) or reduced is None:
-        return {True: "true", False: "false", None: "-"}[reduced]
-    if isinstance(reduced, (int, float)):
-        return repr(reduced)
+    if isinstance(reduced, (bool, int, float)) or reduced is None:
+        return _unquoted(reduced)
     if not isinstance(reduced, str):
         reduced = orjson.dumps(reduced).decode()
     if _BARE.fullmatch(reduced):
         return _escaped(reduced)
     quoted = reduced.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{_escaped(quoted)}"'
+
+
+def _unquoted(reduced: Any) -> str:
+    """Write what is no text."""
+    if isinstance(reduced, bool) or reduced is None:
+        return {True: "true", False: "false", None: "-"}[reduced]
+    if isinstance(reduced, (int, float)):
+        return repr(reduced)
+    return _json_escaped(orjson.dumps(reduced).decode())
 
 
 def _cut(text: str) -> str:

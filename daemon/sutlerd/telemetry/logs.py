@@ -1,4 +1,4 @@
-"""The log: one event, one line, for people or machines, with every secret masked.
+"""The log: one event, one line or entry, for people or machines, with every secret masked.
 
 Nothing that calls it ever waits or fails because of it. No prompt and no reply belongs in a
 field, at any level; what callers send is only told in counts.
@@ -14,6 +14,7 @@ from typing import Final, Literal, TextIO
 
 import orjson
 
+from sutlerd.telemetry.journal import SOCKET, Entrance, entrance, entry
 from sutlerd.telemetry.line import json_line, text_line, timestamp
 from sutlerd.telemetry.redact import Redactor
 from sutlerd.telemetry.sink import MAX_BYTES, MAX_LINES, STDERR, Sink
@@ -37,16 +38,31 @@ def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
     return environ.get("JOURNAL_STREAM") == f"{facts.st_dev}:{facts.st_ino}"
 
 
+def priority_of(level: str) -> int:
+    """Give syslog's priority of a level; another one counts as error."""
+    return LEVELS.get(level, LEVELS["error"])[1]
+
+
+def journal_of(
+    descriptor: int, environ: Mapping[str, str], log_format: str, path: str = SOCKET
+) -> Entrance | None:
+    """Open the journal's own entrance if that is where a descriptor leads, and lines of JSON
+    are not asked for."""
+    wanted = log_format == "text" and is_journal(descriptor, environ)
+    return entrance(path) if wanted else None
+
+
 class Log:
     """Where events are told. Safe from any thread; needs no event loop.
 
     ``log_format`` is ``text`` or ``json``; ``journal`` puts syslog priorities before lines of
-    text. Lines wait in a queue bounded by ``max_lines`` and ``max_bytes``.
+    text. Through the journal's entrance each event goes as an entry with its fields. Lines wait
+    in a queue bounded by ``max_lines`` and ``max_bytes``.
     """
 
     def __init__(
         self,
-        out: int | TextIO = STDERR,
+        out: int | TextIO | Entrance = STDERR,
         *,
         level: str = "info",
         log_format: Literal["text", "json"] = "text",
@@ -58,6 +74,7 @@ class Log:
     ) -> None:
         self._rank = LEVELS[level][0]
         self._format = log_format
+        self._as_entries = isinstance(out, Entrance)
         self._journal = journal and log_format == "text"
         self._values: tuple[str, ...] = tuple(secrets)
         self._redactor = Redactor(self._values)
@@ -117,12 +134,14 @@ class Log:
         return self._sink.close(timeout_s)
 
     def _line(self, level: str, name: str, fields: Mapping[str, object]) -> str:
+        if self._as_entries:
+            return entry(priority_of(level), name, fields, self._redactor.text)
         when = timestamp(self._unix_s())
         if self._format == "json":
             return self._masked_json(json_line(when, level, name, fields))
         line = self._redactor.text(text_line(when, level, name, fields))
         if self._journal:
-            return f"<{LEVELS.get(level, LEVELS['error'])[1]}>{line}"
+            return f"<{priority_of(level)}>{line}"
         return line
 
     def _masked_json(self, line: str) -> str:

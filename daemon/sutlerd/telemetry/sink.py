@@ -14,7 +14,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TextIO
+from typing import Final, Protocol, TextIO
+
+from sutlerd.telemetry.journal import Entrance
 
 MAX_LINES: Final = 10_000
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -24,7 +26,8 @@ STDERR: Final = 2
 
 
 class Sink:
-    """``out`` is a descriptor or a text stream. The thread begins with the first line.
+    """``out`` is a descriptor, a text stream, or the journal's entrance. The thread begins with
+    the first line.
 
     ``told(n)`` gives the line that tells of ``n`` dropped ones; ``ticked()`` gives lines to
     add, and is called about a second after ``arm``.
@@ -32,7 +35,7 @@ class Sink:
 
     def __init__(
         self,
-        out: int | TextIO,
+        out: int | TextIO | Entrance,
         *,
         told: Callable[[int], str],
         ticked: Callable[[], list[str]],
@@ -166,28 +169,40 @@ class Sink:
         with self._changed:
             untold, self._untold = self._untold, 0
         first = [(self._told(untold) + "\n").encode()] if untold else []
-        if not writer.write(b"".join(first + batch)):
+        lost = writer.write(first + batch)
+        if lost:
             with self._changed:
-                self._drop(len(batch))
-                self._untold += untold
+                self._drop(min(lost, len(batch)))
+                if lost > len(batch):
+                    self._untold += untold
 
 
-class _Writer:
-    """The way out. ``write`` says whether all went out; it may block, and never raises."""
+class _Writer(Protocol):
+    """The way out. ``write`` gives how many lines were lost, of the last ones; it may block, and
+    never raises."""
 
-    def write(self, data: bytes) -> bool:
-        return False
+    def write(self, lines: list[bytes], /) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class _NoWriter:
+    """No way out."""
+
+    def write(self, lines: list[bytes]) -> int:
+        return len(lines)
 
     def close(self) -> None:
         return None
 
 
-class _DescriptorWriter(_Writer):
+class _DescriptorWriter:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._torn = False
 
-    def write(self, data: bytes) -> bool:
+    def write(self, lines: list[bytes]) -> int:
+        data = b"".join(lines)
         # A line that broke off must not become the beginning of the next one.
         rest = memoryview(b"\n" + data if self._torn else data)
         while rest:
@@ -199,37 +214,42 @@ class _DescriptorWriter(_Writer):
                 poll.register(self._descriptor, select.POLLOUT)
                 poll.poll(1000)
             except OSError:
-                return False
+                return len(lines)
             else:
                 rest = rest[written:]
                 self._torn = bool(rest)
-        return True
+        return 0
 
     def close(self) -> None:
         os.close(self._descriptor)
 
 
-class _StreamWriter(_Writer):
+class _StreamWriter:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, data: bytes) -> bool:
+    def write(self, lines: list[bytes]) -> int:
         try:
-            self._stream.write(data.decode())
+            self._stream.write(b"".join(lines).decode())
             self._stream.flush()
         except (OSError, ValueError):
-            return False
-        return True
+            return len(lines)
+        return 0
+
+    def close(self) -> None:
+        return None
 
 
-def _writer(out: int | TextIO) -> _Writer:
+def _writer(out: int | TextIO | Entrance) -> _Writer:
     """Open the way out. A descriptor is duplicated: its number may get another meaning."""
+    if isinstance(out, Entrance):
+        return out
     if not isinstance(out, int):
         return _StreamWriter(out)
     if out == STDERR and sys.__stderr__ is None:
         # It was closed when the process began: by now number 2 may be anybody's file.
-        return _Writer()
+        return _NoWriter()
     try:
         return _DescriptorWriter(os.dup(out))
     except OSError:
-        return _Writer()
+        return _NoWriter()

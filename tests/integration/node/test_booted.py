@@ -89,6 +89,20 @@ def test_the_first_call_starts_the_daemon_which_has_its_key_and_its_folders(
     assert "Seccomp:\t2" in status
 
 
+def test_the_journal_has_each_event_with_its_fields(node: Node, provider: ScriptedProvider) -> None:
+    done = node.sutler("chat", "told with fields", "--cache=off", "--json")
+    name = json.loads(done.stdout)["request_id"]
+    words = ("journalctl", "--output=json", "--unit=sutlerd", f"SUTLER_REQUEST_ID={name}")
+    until(lambda: bool(node.try_(*words).stdout.strip()))
+    (told,) = map(json.loads, node.run(*words).splitlines())
+    assert (told["SUTLER_EVENT"], told["SUTLER_OUTCOME"], told["PRIORITY"]) == ("call", "ok", "6")
+    assert told["SUTLER_UID"] == node.run("id", "-u", "alice").strip()
+    assert told["SUTLER_ROUTE"] == "vllm/test-model" and int(told["SUTLER_TOKENS_IN"]) > 0
+    assert told["MESSAGE"].startswith(f"call outcome=ok request_id={name} ")
+    assert told["SYSLOG_IDENTIFIER"] == "sutlerd" and told["_TRANSPORT"] == "journal"
+    assert "told with fields" not in node.journal()
+
+
 def test_over_http_a_user_is_who_the_kernel_says_and_a_stranger_stays_outside(
     node: Node, provider: ScriptedProvider
 ) -> None:
