@@ -68,8 +68,18 @@ class DaemonProcess:
         """Start it (again, after it ended) on the same folders; returns once it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.socket.parent.mkdir(mode=0o700, exist_ok=True)
+        self._process = self.launched()
+        until_s = time.monotonic() + READY_WITHIN_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until_s:
+                self.kill()
+                raise AssertionError(f"sutlerd did not start:\n{self.log()}")
+            time.sleep(0.01)
+
+    def launched(self) -> subprocess.Popen[bytes]:
+        """Begin the process, its output in the log."""
         with self.log_path.open("ab") as sink:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [*self._prefix, *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
@@ -77,12 +87,6 @@ class DaemonProcess:
                 env=self._environ,
                 cwd=self.folder,
             )
-        until_s = time.monotonic() + READY_WITHIN_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > until_s:
-                self.kill()
-                raise AssertionError(f"sutlerd did not start:\n{self.log()}")
-            time.sleep(0.01)
 
     def command(self) -> list[str]:
         """Give the command line; its configuration is written by this."""

@@ -1,13 +1,16 @@
-"""The daemon, killed by itself at a named point; run by the tests beside it.
+"""Daemons that are killed by themselves at a named point; run by the tests beside it.
 
-    python daemon_child.py POINT COUNT OPTIONS…
-
-It is ``sutlerd OPTIONS…`` that gets SIGKILL when it comes to the point for the COUNT-th time.
+Each line on stdin is a JSON object that asks for one daemon, ``sutlerd OPTIONS…``, that gets
+SIGKILL when it comes to ``point`` for the ``count``-th time. It is forked from here, where all
+that it needs is imported already: so thousands of them take minutes and not hours. Its pid is
+told on stdout, and its return code when it has ended.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
+import json
 import os
 import signal
 import sys
@@ -99,10 +102,50 @@ POINTS: dict[str, tuple[Callable[[type, str, Callable[[], None]], None], type, s
     "after_recovery": (after, Ledger, "_charge_what_was_open"),
 }
 
+#: What a daemon of these tests imports sooner or later.
+USED = (
+    *("sutlerd.app", "sutlerd.assembly", "sutlerd.config.loader", "sutlerd.ledger.price_list"),
+    *("aiohttp", "genai_prices", "openai", "uvloop"),
+)
+
+
+def serve() -> None:
+    """Fork a daemon for each line, and return in the daemon."""
+    for name in USED:
+        importlib.import_module(name)
+    for line in sys.stdin.buffer:
+        pid = os.fork()
+        if not pid:
+            _become(json.loads(line))
+            return
+        _tell(pid=pid)
+        # Left as it lies until it was told: who has the pid may send it a signal still.
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        by_itself = ended.si_code == os.CLD_EXITED
+        _tell(returncode=ended.si_status if by_itself else -ended.si_status)
+        os.waitpid(pid, 0)
+    os._exit(0)
+
+
+def _become(asked: dict[str, Any]) -> None:
+    sink = os.open(asked["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for ours, standard in ((nothing, 0), (sink, 1), (sink, 2)):
+        os.dup2(ours, standard)
+    os.closerange(3, max(sink, nothing) + 1)
+    os.chdir(asked["folder"])
+    if asked["point"] in POINTS:
+        wrap, owner, name = POINTS[asked["point"]]
+        wrap(owner, name, Countdown(asked["count"]).step)
+    sys.argv = ["sutlerd", *asked["options"]]
+
+
+def _tell(**said: int) -> None:
+    sys.stdout.buffer.write(json.dumps(said).encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
 if __name__ == "__main__":
-    point, count = sys.argv[1], int(sys.argv[2])
-    if point in POINTS:
-        wrap, owner, name = POINTS[point]
-        wrap(owner, name, Countdown(count).step)
-    sys.argv = ["sutlerd", *sys.argv[3:]]
+    serve()
     sys.exit(main())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import random
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any, Self
 
 from sutlerd.app import LEDGER
 from tests.contract.answers import Answer, Wait, openai_chat
@@ -26,24 +29,93 @@ CALLS = 12
 LIVES_S = 0.15
 
 
+class Forge:
+    """The process that daemons are forked from."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(CHILD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def fork(self, **asked: Any) -> Forked:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+        self._process.stdin.flush()
+        return Forked(self)
+
+    def told(self) -> dict[str, int]:
+        assert self._process.stdout is not None
+        said: dict[str, int] = json.loads(self._process.stdout.readline())
+        return said
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+class Forked:
+    """A daemon out of a forge, as far as tests look at a process."""
+
+    def __init__(self, forge: Forge) -> None:
+        self.pid = forge.told()["pid"]
+        self.returncode: int | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._watch, args=(forge,), daemon=True).start()
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if not self._ended.wait(timeout):
+            raise subprocess.TimeoutExpired("sutlerd", timeout or 0.0)
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _watch(self, forge: Forge) -> None:
+        self.returncode = forge.told()["returncode"]
+        self._ended.set()
+
+
 class Killed(DaemonProcess):
     """The daemon that kills itself at ``point``."""
 
     point, count = "random", 1
 
-    def command(self) -> list[str]:
-        return [sys.executable, str(CHILD), self.point, str(self.count), *self._options()]
+    def __init__(self, forge: Forge, folder: Path, *, config: str) -> None:
+        super().__init__(folder, config=config)
+        self._forge = forge
+
+    def launched(self) -> Any:
+        return self._forge.fork(
+            point=self.point,
+            count=self.count,
+            options=self._options(),
+            folder=str(self.folder),
+            log=str(self.log_path),
+        )
 
 
 class Kills:
     """One folder, one provider, many lives. ``chance`` decides everything that varies."""
 
-    def __init__(self, folder: Path, provider: ScriptedProvider, chance: random.Random) -> None:
+    def __init__(
+        self, forge: Forge, folder: Path, provider: ScriptedProvider, chance: random.Random
+    ) -> None:
         self._chance = chance
         self._provider = provider
         provider.always = self._answer
         budget = {"daily_limit_usd": LIMIT_NANOUSD // 10**9}
-        self.daemon = Killed(folder, config=configured(provider, budget=budget))
+        self.daemon = Killed(forge, folder, config=configured(provider, budget=budget))
         self._asked = 0
         self._acknowledged: set[str] = set()
 
