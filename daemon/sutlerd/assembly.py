@@ -115,7 +115,12 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         tape=lasting.tape,
         numbers=lasting.numbers,
     )
-    costs = Costs(prices=price_table(config, lasting.log), clock=lasting.clock, log=lasting.log)
+    costs = Costs(
+        prices=price_table(config, lasting.log),
+        clock=lasting.clock,
+        log=lasting.log,
+        served_as=lasting.treasury.ledger.served_as,
+    )
     till = Till(
         ledger=lasting.treasury.ledger,
         costs=costs,

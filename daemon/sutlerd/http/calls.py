@@ -180,7 +180,7 @@ class HttpCall:
         flight, self._flight = self._flight, None
         assert self._call is not None
         if flight is not None:
-            self._house.pipeline.leave(flight, self, self._call)
+            flight.leave(self)
         self._house.call_ended(self._ask.caller, self._ask.body_bytes)
         self._stir.wake()
 

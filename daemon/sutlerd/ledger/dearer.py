@@ -25,7 +25,12 @@ class Dearer:
         return _part_up(worst_case_nanousd * self._factors.get(model, _WHOLE), _WHOLE)
 
     def learn(self, model: str, *, held_nanousd: int, billed_nanousd: int) -> None:
-        """Take a bill above what was held, which was raised by what was known already."""
+        """Take a bill above what was held, which was raised by what was known already.
+
+        Nothing held is no worst case to be raised: what served is then held for.
+        """
+        if not held_nanousd:
+            return
         known = self._factors.get(model, _WHOLE)
         if model in self._factors or len(self._factors) < MAX_MODELS:
             self._factors[model] = max(known, _part_up(known * billed_nanousd, held_nanousd))

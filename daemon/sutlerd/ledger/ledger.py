@@ -9,31 +9,32 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Self
 
 from sutlerd.domain.errors import BudgetExceeded, CallError
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.record import record
-from sutlerd.ledger.book import Account, Book, Granted, Hold, Short, State
-from sutlerd.ledger.budgets import Budgets, Spender
+from sutlerd.ledger.book import Account, Book, Granted, Hold, Short, State, Touched
+from sutlerd.ledger.budgets import UNLIMITED_NANOUSD, Budgets, Spender
 from sutlerd.ledger.calendar import BudgetClock
 from sutlerd.ledger.dearer import Dearer
 from sutlerd.ledger.entries import Entries, Kept
+from sutlerd.ledger.guard import Guard, charged_in_full, with_crash
 from sutlerd.ledger.money import usd_text
 from sutlerd.ledger.place import refused_as_damaged, unusable
 from sutlerd.ledger.records import Damaged, Ended, Held
 from sutlerd.ledger.refusals import behind, exceeded, unavailable
-from sutlerd.ledger.reservation import Reservation, Spend
+from sutlerd.ledger.reservation import Named, Reservation, Spend
+from sutlerd.ledger.served_as import ServedAs
 from sutlerd.ledger.store import LedgerStore, Standing
 from sutlerd.system.lmdb_sound import boot_id
 from sutlerd.system.write_target import STORAGE_ERRORS, Job, WriterFull, WriterStopped
 
 #: Reservations open at once; each needs room to be settled on a disk that is full.
 MAX_OPEN: Final = 16_384
-#: How long a request's id answers that its outcome is unknown.
-UNKNOWN_ID_S: Final = 24 * 3600.0
 #: Records are kept at least so long, so that today's money can be added up again.
 _KEPT_DAYS: Final = 32
 _DAY_S: Final = 86_400.0
@@ -88,8 +89,9 @@ class Ledger:
         self._time = BudgetClock(latest_unix_s=0.0)
         self._next_attempt = 1
         self._dearer = Dearer()
+        self.served_as = ServedAs()
         self._unknown: dict[int, Ended] = {}
-        self._unknown_ids: dict[tuple[int, str], float] = {}
+        self._guard = Guard()
         self._unwritten: deque[Job[None]] = deque()
         self._stood = Standing.OPEN
         self._pruned_day = ""
@@ -101,7 +103,7 @@ class Ledger:
         except Damaged as error:
             raise refused_as_damaged(self.store.folder, error) from None
         self._begin_from(kept)
-        await self._charge_what_was_open(kept.open)
+        await self._charge_what_was_open(kept)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -113,13 +115,15 @@ class Ledger:
         """Hold the worst case in every budget that is touched, or in none. Never blocks."""
         now_unix_s = self.now_unix_s()
         if not spend.worst_case_nanousd:
-            held = self._held(spend, 0, 0, (), now_unix_s)
+            # What may be billed all the same is then booked where it would have been held.
+            may_touch = self._touched(spend, now_unix_s) if spend.may_cost else []
+            accounts = tuple(each.account for each in may_touch)
+            held = spend.held(0, 0, accounts, self.budgets.day(now_unix_s), now_unix_s)
             return Reservation(self, held, is_priced=spend.worst_case_nanousd is not None)
         refusal = self._refusal()
         if refusal is not None:
             return refusal
-        spender = Spender(caller=spend.caller, labels=spend.labels, route=spend.route)
-        touched = self.budgets.touched(spender, now_unix_s)
+        touched = self._touched(spend, now_unix_s)
         amount = self._dearer.held_for(str(spend.route), spend.worst_case_nanousd)
         attempt = self._next_attempt
         answer = self.book.reserve(str(attempt), touched, amount)
@@ -133,13 +137,13 @@ class Ledger:
             )
         assert isinstance(answer, Granted)
         self._next_attempt += 1
-        held = self._held(spend, attempt, amount, answer.hold.accounts, now_unix_s)
-        return Reservation(self, held, is_priced=True)
+        accounts = answer.hold.accounts
+        held = spend.held(attempt, amount, accounts, self.budgets.day(now_unix_s), now_unix_s)
+        return Reservation(self, held, is_priced=True, askers=spend.askers)
 
     def is_outcome_unknown(self, uid: int, request_id: str) -> bool:
         """Tell whether the request under a caller's own id was under way at a crash."""
-        ended_unix_s = self._unknown_ids.get((uid, request_id))
-        return ended_unix_s is not None and self.now_unix_s() - ended_unix_s < UNKNOWN_ID_S
+        return self._guard.is_in_doubt(uid, request_id, self.now_unix_s())
 
     def now_unix_s(self) -> float:
         """Give the time that budgets go by; it never goes back."""
@@ -187,14 +191,20 @@ class Ledger:
             self._log_standing(standing)
         if standing is not Standing.FAILED:
             self._write_again()
+            parted = self._guard.surely_answered(self.now_unix_s())
+            if parted:
+                self._submit(self._entries.part(parted))
             self._forget_old()
         if changed:
             self.on_freed(None)
 
     # --- what a reservation calls -------------------------------------------------------
 
-    async def write_down(self, held: Held) -> None:
-        job = self._entries.begin(held, self._clock_note())
+    async def write_down(self, held: Held, askers: Sequence[Named]) -> None:
+        others = [each for each in askers if each.request_id != held.request_id]
+        if others:
+            self._guard.shares(held.attempt)
+        job = self._entries.begin(held, self._clock_note(), others)
         try:
             await self.store.write(job)
         except WriterFull:
@@ -202,19 +212,28 @@ class Ledger:
         except (*STORAGE_ERRORS, WriterStopped) as error:
             raise unavailable(self.store, str(error)) from None
 
+    def write_askers(self, held: Held, askers: Sequence[Named]) -> None:
+        self._guard.shares(held.attempt)
+        self._submit(self._entries.share(held, askers))
+
     def void(self, held: Held, *, was_written: bool) -> None:
         self.book.void(held.name)
+        self._guard.ended(held.attempt, 0.0)
         if was_written:
             self._submit(self._entries.void(held))
         self.on_freed(held.accounts)
 
     def end(self, ended: Ended, *, is_priced: bool) -> None:
+        was_held = bool(ended.held.attempt)
+        if not was_held and ended.cost_nanousd:
+            ended, is_priced = self._begun_late(ended), True
         held = ended.held
         also = self._tell(ended, is_priced)
         if not held.attempt:
             return
         over_nanousd = self.book.settle(held.name, ended.cost_nanousd)
-        self._submit(self._entries.end(ended, also))
+        self._submit(self._entries.end(ended, also, was_held=was_held))
+        self._guard.ended(held.attempt, ended.ended_unix_s)
         if over_nanousd:
             self._overrun(ended, over_nanousd)
         self.on_freed(held.accounts)
@@ -222,6 +241,7 @@ class Ledger:
     def _begin_from(self, kept: Kept) -> None:
         self._next_attempt = kept.next_attempt
         self._dearer = Dearer(kept.dearer)
+        self.served_as = ServedAs(kept.served_as, changed=self._note_served_as)
         clock = kept.clock
         self._time = BudgetClock(
             latest_unix_s=clock.get("latest_unix_s", 0.0),
@@ -231,33 +251,27 @@ class Ledger:
         holds = [_hold(each.held, State.UNKNOWN) for each in kept.unknown]
         holds += [_hold(held, State.RESERVED) for held in kept.open]
         self.book = Book(settled_nanousd=kept.balances, holds=holds)
-        for each in (*kept.unknown, *kept.late):
-            self._note_unknown(each)
+        self._guard.doubt((*kept.unknown, *kept.late, *kept.doubted), kept.shared)
 
-    async def _charge_what_was_open(self, found: list[Held]) -> None:
-        if not found:
+    async def _charge_what_was_open(self, kept: Kept) -> None:
+        doubted = {each.held.attempt for each in (*kept.unknown, *kept.late, *kept.doubted)}
+        parted = kept.shared.keys() - doubted - {held.attempt for held in kept.open}
+        if not (kept.open or kept.late or parted):
             return
         now_unix_s = self.now_unix_s()
-        lost = [
-            Ended(
-                held=held,
-                state="unknown",
-                cost_nanousd=held.amount_nanousd,
-                ended_unix_s=now_unix_s,
-                why="crash",
-            )
-            for held in found
-        ]
+        lost = [charged_in_full(held, now_unix_s) for held in kept.open]
         self.book.recover()
         jobs = [(each, self._tell(each, True)) for each in lost]
         # Told in one transaction: a recovery that is killed has not happened, or has.
         try:
-            await self.store.write(self._entries.lose(jobs))
+            crashes = with_crash(kept.crashes, [*kept.late, *lost], now_unix_s)
+            await self.store.write(self._entries.lose(jobs, crashes=crashes, parted=parted))
         except (*STORAGE_ERRORS, WriterStopped) as error:
             raise unusable(self.store.folder, error) from error
-        for each in lost:
-            self._unknown[each.held.attempt] = each
-            self._note_unknown(each)
+        self._unknown |= {each.held.attempt: each for each in lost}
+        self._guard.doubt(lost, kept.shared)
+        if not lost:
+            return
         charged = sum(each.cost_nanousd for each in lost)
         self._log.event(
             "warning",
@@ -275,37 +289,17 @@ class Ledger:
             said = unavailable(self.store).message
             self._log.event("error", "ledger", standing=standing.value, said=said)
 
-    def _note_unknown(self, ended: Ended) -> None:
-        if ended.held.given_id:
-            self._unknown_ids[ended.held.uid, ended.held.request_id] = ended.ended_unix_s
+    def _touched(self, spend: Spend, now_unix_s: float) -> list[Touched]:
+        spender = Spender(caller=spend.caller, labels=spend.labels, route=spend.route)
+        return self.budgets.touched(spender, now_unix_s)
 
-    def _held(
-        self,
-        spend: Spend,
-        attempt: int,
-        amount_nanousd: int,
-        accounts: tuple[Account, ...],
-        now_unix_s: float,
-    ) -> Held:
-        caller, labels = spend.caller, spend.labels
-        return Held(
-            attempt=attempt,
-            request_id=spend.request_id,
-            given_id=spend.given_id,
-            uid=caller.uid,
-            gid=caller.gid,
-            job=caller.job,
-            component=labels.component,
-            project=labels.project,
-            provider=spend.route.provider,
-            model=spend.route.model,
-            kind=spend.kind,
-            day=self.budgets.day(now_unix_s),
-            unix_s=now_unix_s,
-            amount_nanousd=amount_nanousd,
-            prices=spend.prices,
-            accounts=accounts,
-        )
+    def _begun_late(self, ended: Ended) -> Ended:
+        """Begin an attempt at its end, that was to cost nothing and was billed all the same."""
+        attempt, accounts = self._next_attempt, ended.held.accounts
+        self._next_attempt += 1
+        unlimited = [Touched(account=each, limit_nanousd=UNLIMITED_NANOUSD) for each in accounts]
+        self.book.reserve(str(attempt), unlimited, 0)
+        return replace(ended, held=replace(ended.held, attempt=attempt))
 
     def _refusal(self) -> CallError | None:
         if self.store.standing is not Standing.OPEN:
@@ -338,6 +332,9 @@ class Ledger:
             "for this model from now on",
         )
 
+    def _note_served_as(self) -> None:
+        self._submit(self._entries.note_served_as(self.served_as))
+
     def _clock_note(self) -> dict[str, Any]:
         time = self._time
         return {
@@ -365,6 +362,7 @@ class Ledger:
             return
         self._pruned_day = day
         now_unix_s = self.now_unix_s()
+        self._guard.forget(now_unix_s)
         before_unix_s = now_unix_s - self._kept_s
         stands = [e for e in self._unknown.values() if e.ended_unix_s < before_unix_s]
         for ended in stands:
@@ -391,9 +389,7 @@ def _hold(held: Held, state: State) -> Hold:
     )
 
 
-def _tell_nobody(ended: Ended, is_priced: bool) -> None:
-    return None
+def _tell_nobody(ended: Ended, is_priced: bool) -> None: ...
 
 
-def _nothing(accounts: Collection[Account] | None) -> None:
-    return None
+def _nothing(accounts: Collection[Account] | None) -> None: ...

@@ -29,10 +29,11 @@ from sutlerd.system.open_folder import open_folder, refuse_links
 if TYPE_CHECKING:
     from lmdb import _Database
 
-#: Named databases. The first four hold sealed values; those behind them are the account's.
+#: Named databases, of sealed values; those of the account are made by its own store.
 META, OPEN, UNKNOWN, BALANCES, RECORDS = b"meta", b"open", b"unknown", b"balances", b"records"
+ASKERS: Final = b"askers"
 ACCOUNT: Final = (b"sums", b"rows", b"marks")
-DATABASES: Final = (META, OPEN, UNKNOWN, BALANCES, RECORDS, *ACCOUNT)
+DATABASES: Final = (META, OPEN, UNKNOWN, BALANCES, RECORDS, ASKERS, *ACCOUNT)
 
 LOCK: Final = "lock.mdb"
 BALLAST: Final = "ballast"

@@ -84,6 +84,22 @@ def attempt_key(attempt: int) -> bytes:
     return attempt.to_bytes(_KEY_BYTES, "big")
 
 
+def asker_key(attempt: int, uid: int, request_id: str) -> bytes:
+    """Give the key of a request that shares an attempt: beside it, in any order."""
+    digest = hashlib.blake2b(b"%d:%b" % (uid, request_id.encode()), digest_size=16)
+    return attempt_key(attempt) + digest.digest()
+
+
+def encode_asker(key: bytes, uid: int, request_id: str) -> bytes:
+    return seal(key, orjson.dumps([uid, request_id]))
+
+
+def decode_asker(key: bytes, stored: bytes) -> tuple[int, tuple[int, str]]:
+    """Give the attempt, and who shares it."""
+    uid, request_id = orjson.loads(unseal(key, stored))
+    return int.from_bytes(key[:_KEY_BYTES], "big"), (uid, request_id)
+
+
 def seal(key: bytes, payload: bytes) -> bytes:
     return zlib.crc32(payload, zlib.crc32(key)).to_bytes(_CHECKSUM_BYTES, "big") + payload
 

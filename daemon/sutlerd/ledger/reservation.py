@@ -9,6 +9,7 @@ not contacted), ``settle_zero`` (it surely did not bill), ``settle``, ``charge_i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -16,7 +17,18 @@ from sutlerd.domain.call import Labels, Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.record import record
 from sutlerd.domain.usage import Usage
+from sutlerd.ledger.book import Account
 from sutlerd.ledger.records import Ended, Held
+
+
+class Named(Protocol):
+    """A request under an id of its caller's own."""
+
+    @property
+    def uid(self) -> int: ...
+
+    @property
+    def request_id(self) -> str: ...
 
 
 @record
@@ -25,7 +37,9 @@ class Spend:
     where nobody knows and that is allowed: then nothing is held and nothing known is booked.
 
     ``given_id`` says that the caller chose ``request_id``. ``kind`` is ``chat`` or ``embed``.
-    ``prices`` names the price table that the worst case was computed by.
+    ``prices`` names the price table that the worst case was computed by. ``askers`` grows with
+    the requests that share the attempt under ids of their own. ``may_cost`` says of what is
+    free that it could be served, and then billed, as something else.
     """
 
     request_id: str
@@ -36,6 +50,37 @@ class Spend:
     kind: str
     worst_case_nanousd: int | None
     prices: str = ""
+    askers: Sequence[Named] = ()
+    may_cost: bool = False
+
+    def held(
+        self,
+        attempt: int,
+        amount_nanousd: int,
+        accounts: tuple[Account, ...],
+        day: str,
+        unix_s: float,
+    ) -> Held:
+        """Say what is held for it, in which accounts, from when on."""
+        caller, labels = self.caller, self.labels
+        return Held(
+            attempt=attempt,
+            request_id=self.request_id,
+            given_id=self.given_id,
+            uid=caller.uid,
+            gid=caller.gid,
+            job=caller.job,
+            component=labels.component,
+            project=labels.project,
+            provider=self.route.provider,
+            model=self.route.model,
+            kind=self.kind,
+            day=day,
+            unix_s=unix_s,
+            amount_nanousd=amount_nanousd,
+            prices=self.prices,
+            accounts=accounts,
+        )
 
 
 class Stage(Enum):
@@ -47,8 +92,12 @@ class Stage(Enum):
 class Books(Protocol):
     """What a reservation is ended in: the ledger."""
 
-    async def write_down(self, held: Held) -> None:
-        """Have a reservation on the disk. Raises ``CallError``; it is then void."""
+    async def write_down(self, held: Held, askers: Sequence[Named]) -> None:
+        """Have a reservation on the disk, and who shares it. Raises ``CallError``; it is then
+        void."""
+
+    def write_askers(self, held: Held, askers: Sequence[Named]) -> None:
+        """Write soon who shares a reservation that is on the disk."""
 
     def void(self, held: Held, *, was_written: bool) -> None: ...
 
@@ -60,11 +109,15 @@ class Books(Protocol):
 class Reservation:
     """Money held for one attempt; nothing is held, and nothing written, for a free one."""
 
-    __slots__ = ("_books", "_is_priced", "held", "stage")
+    __slots__ = ("_askers", "_asking", "_books", "_is_priced", "held", "stage")
 
-    def __init__(self, books: Books, held: Held, *, is_priced: bool) -> None:
+    def __init__(
+        self, books: Books, held: Held, *, is_priced: bool, askers: Sequence[Named] = ()
+    ) -> None:
         self._books = books
         self._is_priced = is_priced
+        self._askers = askers
+        self._asking = 0
         self.held = held
         self.stage = Stage.HELD
 
@@ -82,12 +135,20 @@ class Reservation:
         if self.is_free:
             return
         self.stage = Stage.WRITTEN
+        self._asking = len(self._askers)
         try:
-            await self._books.write_down(self.held)
+            await self._books.write_down(self.held, self._askers)
         except BaseException:
             if self.stage is not Stage.ENDED:
                 self.release()
             raise
+        self.write_askers()
+
+    def write_askers(self) -> None:
+        """Have it written, soon, who has come to share it since the last time."""
+        if self.stage is Stage.WRITTEN and len(self._askers) > self._asking:
+            came, self._asking = self._askers[self._asking :], len(self._askers)
+            self._books.write_askers(self.held, came)
 
     def release(self) -> None:
         """End it at nothing: the provider was surely not contacted."""

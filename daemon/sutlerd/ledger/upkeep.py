@@ -23,11 +23,12 @@ import orjson
 
 from sutlerd.ledger.account_store import MARKS, ROWS, SUMS
 from sutlerd.ledger.alerts import decode_alert
-from sutlerd.ledger.place import BALANCES, DATABASES, LOCK, META, OPEN, RECORDS, UNKNOWN
+from sutlerd.ledger.place import ASKERS, BALANCES, DATABASES, LOCK, META, OPEN, RECORDS, UNKNOWN
 from sutlerd.ledger.records import (
     FORMAT,
     Damaged,
     Ended,
+    decode_asker,
     decode_balance,
     decode_ended,
     decode_held,
@@ -173,6 +174,7 @@ def _look_inside(env: lmdb.Environment, findings: Findings) -> None:
         UNKNOWN: decode_ended,
         BALANCES: balance,
         RECORDS: record,
+        ASKERS: decode_asker,
         SUMS: account,
         ROWS: lambda key, value: UsageRow.decode(unseal(key, value)),
         MARKS: lambda key, value: decode_alert(orjson.loads(unseal(key, value))[1].encode()),
@@ -203,7 +205,8 @@ def _read_all(
                 read(key, value)
                 count += 1
     except lmdb.NotFoundError:
-        findings.add(f"there is no {name.decode()}")
+        if name != ASKERS:  # which a ledger has not that was written before there were any
+            findings.add(f"there is no {name.decode()}")
     except (Damaged, ValueError, TypeError, KeyError) as error:
         findings.add(f"{name.decode()}, entry {count + 1}: {error}")
     return count

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal, localcontext
+from typing import Any
 
 from sutlerd.ledger.money import EXACT, MILLION, nanousd
 from sutlerd.ledger.tariff import Price, Rates, Tariff
@@ -35,6 +36,13 @@ def worst_case_nanousd(
                 return None
             dearest_nanousd = max(dearest_nanousd, cost)
     return dearest_nanousd
+
+
+def dearest_nanousd(tariffs: Iterable[Tariff], **bounds: Any) -> int | None:
+    """Bound the cost of an attempt that any of these may price; ``None`` if one cannot."""
+    costs = [worst_case_nanousd(tariff, **bounds) for tariff in tariffs]
+    known = [cost for cost in costs if cost is not None]
+    return max(known) if len(known) == len(costs) else None
 
 
 def _reachable(price: Price, tokens_in: int) -> list[Rates]:

@@ -288,12 +288,13 @@ class Attempts:
         except BaseException:
             self._turnstile.unsent(passed)
             raise
-        paid = int(not passed.reservation.is_free)
-        journey.billed += paid
+        if passed.reservation.is_free:
+            return await self._asked(journey, leg, passed, now_s, ear)
+        journey.paid.append(passed.reservation)
         try:
             return await self._asked(journey, leg, passed, now_s, ear)
         finally:
-            journey.billed -= paid
+            journey.paid.remove(passed.reservation)
 
     async def _asked(
         self, journey: Journey[T], leg: Leg, passed: Passed, now_s: float, ear: Ear

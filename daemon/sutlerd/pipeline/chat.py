@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from sutlerd.domain.call import ChatRequest, Route
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.reply import Delta, Reply
+from sutlerd.ledger.reservation import Reservation
 from sutlerd.pipeline.coalesce import Flight
 from sutlerd.pipeline.journey import Leg
 from sutlerd.pipeline.places import Asker
@@ -53,6 +54,7 @@ class ChatJourney:
             caller=call.caller,
             labels=call.labels,
             kind="chat",
+            askers=self._flight.asked,
         )
 
     @property
@@ -69,12 +71,8 @@ class ChatJourney:
         return not self._flight.followers
 
     @property
-    def billed(self) -> int:
-        return self._flight.billed
-
-    @billed.setter
-    def billed(self, attempts: int) -> None:
-        self._flight.billed = attempts
+    def paid(self) -> list[Reservation]:
+        return self._flight.paid
 
     @property
     def tried(self) -> list[Tried]:

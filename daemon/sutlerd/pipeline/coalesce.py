@@ -13,11 +13,13 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 from sutlerd.domain.errors import CallError, Overloaded
+from sutlerd.ledger.reservation import Reservation
 from sutlerd.pipeline.idempotency import Asked
 from sutlerd.pipeline.occurrences import Asking
 from sutlerd.pipeline.question import Question
 from sutlerd.pipeline.result import Answer
 from sutlerd.pipeline.tried import Tried
+from sutlerd.pipeline.under_way import UnderWay
 
 MAX_FOLLOWERS = 65_536
 
@@ -38,11 +40,11 @@ class Follower(Protocol):
 class Flight:
     """One shared call under way. ``key`` is ``None`` for one that nobody may join.
 
-    ``asked`` lists the requests with an id that this flight will answer, ``tried`` the attempts
-    so far. ``first_piece_s`` is how long the provider took to begin a stream. ``billed`` counts
-    the attempts under way that cost money, two where one is hedged: a flight that everybody has
-    left is then read to its end for a while, so that its true cost is known, and may be joined
-    again.
+    ``asked`` lists the requests with an id that this flight will answer, ``known_to`` the table
+    that finds them, ``tried`` the attempts so far. ``first_piece_s`` is how long the provider
+    took to begin a stream. ``paid`` has the money of the attempts under way that cost some, two
+    where one is hedged: a flight that everybody has left is then read to its end for a while, so
+    that its true cost is known, and may be joined again.
     """
 
     __slots__ = (
@@ -52,10 +54,11 @@ class Flight:
         "_flights",
         "_followers",
         "asked",
-        "billed",
         "first_piece_s",
         "key",
+        "known_to",
         "opener",
+        "paid",
         "pieces",
         "stores",
         "taped",
@@ -68,11 +71,12 @@ class Flight:
         self._cancel: Callable[[], object] | None = None
         self._done = False
         self._drain_s = 0.0
-        self.billed = 0
         self.key = key
         self.opener: Follower | None = None
+        self.paid: list[Reservation] = []
         self.pieces: list[bytes] = []
         self.asked: list[Asked] = []
+        self.known_to: UnderWay | None = None
         self.stores = False
         self.taped: list[tuple[Follower, Question, Asking]] = []
         self.first_piece_s: float | None = None
@@ -93,7 +97,7 @@ class Flight:
 
     def runs_with(self, cancel: Callable[[], object], *, drain_s: float = 0.0) -> None:
         """Tell how to stop whoever runs this flight, and for how long it may go on for nobody
-        while it is billed."""
+        while it is paid for."""
         self._cancel, self._drain_s = cancel, drain_s
 
     def latest_deadline_s(self) -> float:
@@ -115,7 +119,7 @@ class Flight:
         self._followers.pop(follower, None)
         if self._followers or self._done:
             return
-        if self.billed and self._drain_s:
+        if self.paid and self._drain_s:
             asyncio.get_running_loop().call_later(self._drain_s, self._abandon)
         else:
             self._abandon()
@@ -150,6 +154,8 @@ class Flight:
     def _close(self) -> list[Follower]:
         self._done = True
         self._flights.forget(self)
+        if self.known_to is not None:
+            self.known_to.forget(self)
         followers = list(self._followers)
         self._followers.clear()
         return followers

@@ -9,6 +9,7 @@ from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Embedded, Reply
 from sutlerd.domain.usage import Usage
 from sutlerd.ledger.prices import PriceTable
+from sutlerd.ledger.served_as import ServedAs
 from sutlerd.ledger.tariff import FREE, Tariff, cost_nanousd, shown
 
 _MAX_TOLD = 256
@@ -17,8 +18,11 @@ _MAX_TOLD = 256
 class Costs:
     """Gives nano-dollars, or ``None`` for unknown, never a guess."""
 
-    def __init__(self, *, prices: PriceTable, clock: Clock, log: EventLog) -> None:
+    def __init__(
+        self, *, prices: PriceTable, clock: Clock, log: EventLog, served_as: ServedAs
+    ) -> None:
         self._prices = prices
+        self._served_as = served_as
         self._clock = clock
         self._log = log
         self._told: set[tuple[str, str]] = set()
@@ -39,6 +43,12 @@ class Costs:
     async def tariff(self, route: Route) -> Tariff | None:
         """Give all that is known of a model's price. May wait for the published list."""
         return await self._prices.tariff(route.provider, route.model)
+
+    async def served_as(self, route: Route) -> list[Tariff]:
+        """Give the prices of dearer models that have answered in this one's name."""
+        models = self._served_as.of(str(route))
+        found = [await self._prices.tariff(route.provider, model) for model in models]
+        return [tariff for tariff in found if tariff is not None]
 
     async def of(self, route: Route, reply: Reply, *, asked_unix_s: float) -> int | None:
         return await self._cost(route, reply.model, reply.usage, asked_unix_s, embeds=False)
@@ -65,7 +75,11 @@ class Costs:
         if asked is None or asked is served or cost is None:
             return cost
         cost_as_asked = cost_nanousd(asked.at(asked_unix_s), usage, embeds=embeds)
-        return None if cost_as_asked is None else max(cost, cost_as_asked)
+        if cost_as_asked is None:
+            return None
+        if cost > cost_as_asked:
+            self._served_as.learn(str(route), served_model)
+        return max(cost, cost_as_asked)
 
     async def shown(self, route: Route) -> dict[str, Any] | None:
         """Give what a model costs now, as callers see it; ``None`` for unknown."""

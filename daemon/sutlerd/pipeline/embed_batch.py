@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sutlerd.domain.call import EmbedRequest, Route
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded
+from sutlerd.ledger.reservation import Named, Reservation
 from sutlerd.pipeline.embed_result import Vector
 from sutlerd.pipeline.journey import Leg
 from sutlerd.pipeline.places import Asker
@@ -23,7 +25,8 @@ _BYTES_PER_TOKEN = 2
 class Batch:
     """Texts that are bought together, and those who wait for any of them.
 
-    ``ttl_s`` is for how long they are stored, 0 if nobody who waits lets them be.
+    ``ttl_s`` is for how long they are stored, 0 if nobody who waits lets them be. ``askers``
+    are the requests with an id that have joined since it was opened.
     """
 
     def __init__(
@@ -34,7 +37,8 @@ class Batch:
         self.extra = extra
         self.ttl_s = 0.0
         self.waiters = 0
-        self.billed = 0
+        self.paid: list[Reservation] = []
+        self.askers: list[Named] = []
         self.patience_until_s = 0.0
         self.vectors: dict[bytes, Vector] = {}
         self.embedded: Embedded | None = None
@@ -49,9 +53,13 @@ class Batch:
 class BatchJourney:
     batch: Batch
     asker: Asker
-    bill: Bill
+    opened_by: Bill
     providers: Mapping[str, Provider]
     clock: Clock
+
+    @property
+    def bill(self) -> Bill:
+        return replace(self.opened_by, askers=self.batch.askers)
 
     @property
     def max_tokens_out(self) -> int:
@@ -66,12 +74,8 @@ class BatchJourney:
         return not self.batch.waiters
 
     @property
-    def billed(self) -> int:
-        return self.batch.billed
-
-    @billed.setter
-    def billed(self, attempts: int) -> None:
-        self.batch.billed = attempts
+    def paid(self) -> list[Reservation]:
+        return self.batch.paid
 
     @property
     def tried(self) -> list[Tried]:

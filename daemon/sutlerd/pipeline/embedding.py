@@ -252,6 +252,10 @@ class Embeddings:
             if batch is None:
                 fresh[key] = text
             else:
+                if order.bill.given_id and batch not in joined:
+                    batch.askers.append(order.bill)
+                    for reservation in batch.paid:
+                        reservation.write_askers()
                 joined[batch] = None
                 batch.ttl_s = max(batch.ttl_s, ttl_s)
         can = self._providers[route.provider].capabilities(route.model)
@@ -287,7 +291,7 @@ class Embeddings:
                 batch.waiters -= 1
                 if batch.waiters or batch.done.done():
                     continue
-                if batch.billed and self._drain_s:
+                if batch.paid and self._drain_s:
                     loop = asyncio.get_running_loop()
                     loop.call_later(self._drain_s, self._abandon, batch)
                 else:
@@ -305,7 +309,7 @@ class Embeddings:
         journey = BatchJourney(
             batch=batch,
             asker=order.asker,
-            bill=order.bill,
+            opened_by=order.bill,
             providers=self._providers,
             clock=self._clock,
         )

@@ -11,6 +11,7 @@ from sutlerd.domain.errors import CallError, InvalidParams
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded, Reply
+from sutlerd.ledger.reservation import Reservation
 from sutlerd.pipeline.circuits import RouteClosed
 from sutlerd.pipeline.failing import Told, told
 from sutlerd.pipeline.hedge import Race
@@ -54,8 +55,9 @@ class Journey(Protocol[T_co]):
     def is_deserted(self) -> bool:
         """Whether nobody waits any more: what is under way is ended, nothing else is begun."""
 
-    #: How many attempts are under way that cost money: they are read to their end for their usage.
-    billed: int
+    @property
+    def paid(self) -> list[Reservation]:
+        """Give the money of attempts under way: those are read to their end for their usage."""
 
     @property
     def tried(self) -> list[Tried]:

@@ -117,15 +117,11 @@ class Pipeline:
             if call.cache_mode is CacheMode.ONLY:
                 raise CacheMiss("nothing is stored for this request, and cache is 'only'")
             flight = self._open(resolved, follower)
+            self._note(resolved, flight)
         else:
+            self._note(resolved, flight)
             self._flights.joined_count += 1
             flight.join(follower, stores=call.cache_mode.writes)
-        if call.idempotent:
-            asked = Asked(
-                uid=call.caller.uid, request_id=call.request_id, request_hash=resolved.key
-            )
-            flight.asked.append(asked)
-            self._under_way.add(asked, flight)
         if resolved.question is not None and asking is not None:
             flight.taped.append((follower, resolved.question, asking))
         return flight
@@ -144,11 +140,16 @@ class Pipeline:
         payload = player.play(resolved.question)
         _give(Answer(payload=payload, cached=True), follower)
 
-    def leave(self, flight: Flight, follower: Follower, call: Call) -> None:
-        """Take a follower out of its flight, after its answer or before."""
-        flight.leave(follower)
+    def _note(self, resolved: Resolved, flight: Flight) -> None:
+        """Know under which id a flight is followed, here and where it is paid for."""
+        call = resolved.call
         if call.idempotent:
-            self._under_way.leave(call.caller.uid, call.request_id, flight)
+            asked = Asked(
+                uid=call.caller.uid, request_id=call.request_id, request_hash=resolved.key
+            )
+            if self._under_way.add(asked, flight):
+                for reservation in flight.paid:
+                    reservation.write_askers()
 
     def _known_flight(self, resolved: Resolved) -> Flight | None:
         call = resolved.call

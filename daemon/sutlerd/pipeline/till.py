@@ -6,7 +6,7 @@ gate, a reservation from the gate's own step, and exactly one end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sutlerd.admission.asking import WaitForMoney
@@ -19,9 +19,9 @@ from sutlerd.domain.reply import Embedded, Reply
 from sutlerd.ledger import ledger as ledgers
 from sutlerd.ledger.ledger import Ledger
 from sutlerd.ledger.prompt_bound import tokens_in_at_most
-from sutlerd.ledger.reservation import Reservation, Spend
+from sutlerd.ledger.reservation import Named, Reservation, Spend
 from sutlerd.ledger.tariff import FREE
-from sutlerd.ledger.worst_case import worst_case_nanousd
+from sutlerd.ledger.worst_case import dearest_nanousd
 from sutlerd.pipeline.costs import Costs
 from sutlerd.providers.contract import Outcome
 
@@ -29,13 +29,19 @@ from sutlerd.providers.contract import Outcome
 @record
 class Bill:
     """Who pays for an attempt: the one who opened its flight. ``given_id`` says that the
-    caller chose ``request_id``; ``kind`` is ``chat`` or ``embed``."""
+    caller chose ``request_id``; ``kind`` is ``chat`` or ``embed``. ``askers`` grows with the
+    requests that share the attempt under ids of their own."""
 
     request_id: str
     given_id: bool
     caller: Caller
     labels: Labels
     kind: str
+    askers: Sequence[Named] = ()
+
+    @property
+    def uid(self) -> int:
+        return self.caller.uid
 
 
 class Till:
@@ -80,8 +86,9 @@ class Till:
                 worst_case = 0
             elif tariff is not None:
                 now_unix_s = self._clock.unix_s()
-                worst_case = worst_case_nanousd(
-                    tariff,
+                tariffs = [tariff, *await self._costs.served_as(route)]
+                worst_case = dearest_nanousd(
+                    tariffs,
                     tokens_in=tokens_in_at_most(body),
                     max_tokens_out=max_tokens_out,
                     since_unix_s=now_unix_s,
@@ -101,7 +108,9 @@ class Till:
             route=route,
             kind=bill.kind,
             worst_case_nanousd=worst_case,
-            prices=self._costs.price_hash if worst_case else "",
+            prices=self._costs.price_hash if tariff is not FREE else "",
+            may_cost=tariff is not FREE,
+            askers=bill.askers,
         )
 
     def reserve(self, spend: Spend) -> Reservation:

@@ -1,30 +1,28 @@
 """Requests with an id whose flight is not over, by (uid, request id).
 
-A client that lost its connection asks again under the same id, often before the daemon has
-noticed that the first asker is gone: both then follow one flight, and the id is known until
-the last of them has left.
+A client that lost its connection asks again under the same id: often before the daemon has
+noticed that the first asker is gone, or while what it paid for is read to its end. It then
+follows that flight, so that nothing is bought twice: an id is known until its flight is over.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from sutlerd.pipeline.coalesce import Flight
+from sutlerd.domain.errors import Overloaded
 from sutlerd.pipeline.idempotency import Asked, reused
 
+if TYPE_CHECKING:
+    from sutlerd.pipeline.coalesce import Flight
 
-@dataclass(slots=True)
-class _Known:
-    request_hash: bytes
-    flight: Flight
-    askers: int
+MAX_IDS_A_FLIGHT: Final = 65_536
 
 
 class UnderWay:
-    """A table as large as the number of calls under way."""
+    """A table as large as the number of calls under way, those that were left included."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, str], _Known] = {}
+        self._known: dict[tuple[int, str], tuple[bytes, Flight]] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -32,25 +30,31 @@ class UnderWay:
     def flight_of(self, asked: Asked) -> Flight | None:
         """Give the flight to follow, if any. Raises ``InvalidParams`` for another request."""
         known = self._known.get((asked.uid, asked.request_id))
-        if known is None or known.flight.is_over:
+        if known is None:
             return None
-        if known.request_hash != asked.request_hash:
+        request_hash, flight = known
+        if request_hash != asked.request_hash:
             raise reused(asked.request_id)
-        return known.flight
+        return flight
 
-    def add(self, asked: Asked, flight: Flight) -> None:
-        place = (asked.uid, asked.request_id)
-        known = self._known.get(place)
-        if known is not None and known.flight is flight:
-            known.askers += 1
-        else:
-            self._known[place] = _Known(asked.request_hash, flight, 1)
+    def add(self, asked: Asked, flight: Flight) -> bool:
+        """Note that a flight will answer this request; tell whether that is new.
 
-    def leave(self, uid: int, request_id: str, flight: Flight) -> None:
-        """Let one asker go, after its answer or before."""
-        known = self._known.get((uid, request_id))
-        if known is None or known.flight is not flight:
-            return
-        known.askers -= 1
-        if not known.askers:
-            del self._known[uid, request_id]
+        Raises ``Overloaded``.
+        """
+        known = self._known.get((asked.uid, asked.request_id))
+        if known is not None and known[1] is flight:
+            return False
+        if len(flight.asked) >= MAX_IDS_A_FLIGHT:
+            raise Overloaded("too many requests share this same answer", retry_after_s=1.0)
+        self._known[asked.uid, asked.request_id] = asked.request_hash, flight
+        flight.known_to = self
+        flight.asked.append(asked)
+        return True
+
+    def forget(self, flight: Flight) -> None:
+        """Drop the ids of a flight that is over."""
+        for asked in flight.asked:
+            known = self._known.get((asked.uid, asked.request_id))
+            if known is not None and known[1] is flight:
+                del self._known[asked.uid, asked.request_id]

@@ -116,7 +116,7 @@ class PendingReply:
             self._timer.cancel()
         flight, self._flight = self._flight, None
         if flight is not None:
-            self._connection.hub.pipeline.leave(flight, self, self.call)
+            flight.leave(self)
         self._connection.ended(self, line)
 
 

@@ -14,6 +14,7 @@ from sutlerd.domain.reply import Embedded, Reply
 from sutlerd.domain.usage import Usage
 from sutlerd.ledger.price_list import read_published
 from sutlerd.ledger.prices import PriceList, PriceTable, Seller
+from sutlerd.ledger.served_as import ServedAs
 from sutlerd.ledger.tariff import FREE, Rates, Tariff, cost_nanousd, fixed
 from sutlerd.pipeline.costs import Costs
 from tests.support.event_list import EventList
@@ -145,7 +146,7 @@ async def test_an_answer_is_priced_by_the_dearer_of_who_was_asked_and_who_served
     asked: str, served: str, nano: int | None
 ) -> None:
     prices, log = table(CountedList().read)
-    costs = Costs(prices=prices, clock=VirtualClock(), log=log)
+    costs = Costs(prices=prices, clock=VirtualClock(), log=log, served_as=ServedAs())
     provider, _, model = asked.partition("/")
     route = Route(provider=provider, model=model)
     for _ in range(2):
@@ -155,7 +156,7 @@ async def test_an_answer_is_priced_by_the_dearer_of_who_was_asked_and_who_served
 
 async def test_an_answer_whose_tokens_nobody_counted_has_an_unknown_cost() -> None:
     prices, log = table(CountedList().read)
-    costs = Costs(prices=prices, clock=VirtualClock(), log=log)
+    costs = Costs(prices=prices, clock=VirtualClock(), log=log, served_as=ServedAs())
     route = Route(provider="openai", model="big")
     assert await costs.of(route, reply("big", Usage()), asked_unix_s=NOON_UNIX_S) is None
     embedded = Embedded(
@@ -167,7 +168,7 @@ async def test_an_answer_whose_tokens_nobody_counted_has_an_unknown_cost() -> No
 
 async def test_models_are_shown_with_their_price_or_with_none() -> None:
     prices, log = table(CountedList().read)
-    costs = Costs(prices=prices, clock=VirtualClock(), log=log)
+    costs = Costs(prices=prices, clock=VirtualClock(), log=log, served_as=ServedAs())
     shown = await costs.shown(Route(provider="openai", model="big"))
     assert shown is not None
     assert (shown["input_usd"], shown["source"]) == ("10", "counted 1")
