@@ -115,12 +115,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         tape=lasting.tape,
         numbers=lasting.numbers,
     )
-    costs = Costs(
-        prices=price_table(config, lasting.log),
-        clock=lasting.clock,
-        log=lasting.log,
-        served_as=lasting.treasury.ledger.served_as,
-    )
+    costs = _costs(config, lasting)
     till = Till(
         ledger=lasting.treasury.ledger,
         costs=costs,
@@ -296,6 +291,15 @@ def _cache_moves(ground: Ground) -> CacheMoves:
         costs=ground.costs,
         version=__version__,
         clock=ground.lasting.clock,
+    )
+
+
+def _costs(config: Config, lasting: Lasting) -> Costs:
+    return Costs(
+        prices=price_table(config, lasting.log),
+        clock=lasting.clock,
+        log=lasting.log,
+        served_as=lasting.treasury.ledger.served_as,
     )
 
 
