@@ -20,7 +20,7 @@ from sutlerd.ledger import ledger as ledgers
 from sutlerd.ledger.ledger import Ledger
 from sutlerd.ledger.prompt_bound import tokens_in_at_most
 from sutlerd.ledger.reservation import Named, Reservation, Spend
-from sutlerd.ledger.tariff import FREE
+from sutlerd.ledger.tariff import FREE, Tariff
 from sutlerd.ledger.worst_case import dearest_nanousd
 from sutlerd.pipeline.costs import Costs
 from sutlerd.providers.contract import Outcome
@@ -79,6 +79,7 @@ class Till:
                 "answered, and was charged; ask again under a new request_id"
             )
         worst_case: int | None = 0
+        tariff: Tariff | None = FREE
         if not self._costs.is_free(route):
             worst_case = None
             tariff = await self._costs.tariff(route)
