@@ -21,6 +21,8 @@ IDENTIFIER: Final = "sutlerd"
 PREFIX: Final = "SUTLER_"
 
 _MAX_NAME_CHARS: Final = 64
+#: Names of the code's own are no longer; others are looked at more closely.
+_OWN_NAME_CHARS: Final = 20
 _ODD = re.compile(r"[^A-Z0-9_]")
 #: What does not fit a datagram is handed over as a sealed file in memory.
 _TOO_LARGE: Final = (errno.EMSGSIZE, errno.ENOBUFS)
@@ -38,17 +40,20 @@ def entry(
     log's line of it without time and level, which the journal has its own of.
     """
     lines = [
-        f"MESSAGE={masked(message_text(name, fields))}",
+        f"MESSAGE={message_text(name, fields)}",
         f"PRIORITY={priority}",
         f"SYSLOG_IDENTIFIER={IDENTIFIER}",
-        f"{PREFIX}EVENT={masked(field_text(name))}",
+        f"{PREFIX}EVENT={field_text(name)}",
     ]
-    lines += [f"{_name(masked(key))}={masked(field_text(value))}" for key, value in fields.items()]
-    return "\n".join(lines)
+    # A name is spelt in capitals: a secret in it has to go before that.
+    lines += [f"{_name(key, masked)}={field_text(value)}" for key, value in fields.items()]
+    return masked("\n".join(lines))
 
 
-def _name(key: str) -> str:
-    return (PREFIX + _ODD.sub("_", key.upper()))[:_MAX_NAME_CHARS]
+def _name(key: str, masked: Callable[[str], str]) -> str:
+    if key.isascii() and key.isidentifier() and len(key) <= _OWN_NAME_CHARS:
+        return PREFIX + key.upper()
+    return (PREFIX + _ODD.sub("_", masked(key).upper()))[:_MAX_NAME_CHARS]
 
 
 class Entrance:

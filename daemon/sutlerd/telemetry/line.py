@@ -23,6 +23,8 @@ _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+#: What most values are: plain words, that may stand as they are.
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9_./:@+-]{1,200}")
 #: What may stand in ``key=value`` without quotes.
 _BARE = re.compile(r"[^\s\"'=\\]+")
 #: What a failing ``__str__`` of somebody's exception may raise.
@@ -52,6 +54,8 @@ def message_text(name: str, fields: Mapping[str, object]) -> str:
 
 def field_text(value: object) -> str:
     """Write one value alone: escaped, and without quotes."""
+    if type(value) is str and _PLAIN_WORD.fullmatch(value):
+        return value
     reduced = plain(value)
     return _escaped(reduced) if isinstance(reduced, str) else _unquoted(reduced)
 
@@ -102,6 +106,8 @@ def _exception_text(error: BaseException) -> str:
 
 
 def _text_value(value: object) -> str:
+    if type(value) is str and _PLAIN_WORD.fullmatch(value):
+        return value
     reduced = plain(value)
     if isinstance(reduced, (bool, int, float)) or reduced is None:
         return _unquoted(reduced)

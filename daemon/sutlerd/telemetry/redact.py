@@ -24,6 +24,8 @@ MIN_SECRET_CHARS: Final = 4
 _PIECE: Final = 4
 _STRIDE: Final = PART_CHARS - _PIECE + 1
 
+#: The pieces of a text at multiples of the stride, cut by the regular expressions' own loop.
+_SAMPLES = re.compile(rf"(.{{{_PIECE}}}).{{,{_STRIDE - _PIECE}}}", re.DOTALL)
 _STARRED = re.compile(r"([\w+/=-]*)(?:\*{3,}|\.{3,}|…+|•{3,})([\w+/=-]*)")
 _TELLING_EDGE_CHARS: Final = 3
 
@@ -46,8 +48,7 @@ class Redactor:
         """Give ``text`` with every secret and every telling part of one masked."""
         if not self._values:
             return text
-        sampled = [text[at : at + _PIECE] for at in range(0, len(text), _STRIDE)]
-        if not self._pieces.keys().isdisjoint(sampled):
+        if not self._pieces.keys().isdisjoint(_SAMPLES.findall(text)):
             text = self._without_parts(text)
         for form in self._short:
             if form in text:
