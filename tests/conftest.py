@@ -6,6 +6,7 @@ Fixtures of one level live with that level, not here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib.util
 import inspect
@@ -19,6 +20,7 @@ import pytest
 import uvloop
 
 from tests.left_out import MAY_BE_LEFT_OUT
+from tests.support import untraced
 
 GUARD = Path(__file__).parent / "guard" / "sitecustomize.py"
 
@@ -131,6 +133,14 @@ def _limited(
             await test(*args, **kwargs)
 
     return limited
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Leave coverage's tracer out where it only slows; with what the fixtures begin."""
+    heavy = item.nodeid.startswith(untraced.FOLDERS)
+    with untraced.untraced() if heavy else contextlib.nullcontext():
+        return (yield)
 
 
 _skipped: dict[str, str] = {}
