@@ -229,7 +229,7 @@ async def test_entries_of_another_format_version_are_misses_and_overwritten_in_t
         await store.flush()
         assert found(store, NUMBERS) == list(range(100))
         assert store.stats(None)["entries"] == COUNT
-    assert log.events == []
+    assert not {level for level, _, _ in log.events} - {"info"}
 
 
 @pytest.mark.fault("S14")

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,10 +118,19 @@ def test_joining_a_long_stream_late_is_no_slow_reading(tmp_path: Path) -> None:
     with serving(tmp_path, limits=limits) as rig, rig.client() as first, rig.client() as late:
         whole = answers.openai_stream(pieces)
         head, tail = whole.steps[:-3], whole.steps[-3:]
-        steps = (*[part for step in head for part in (step, Wait(0.001))], answers.Gate("on"))
-        rig.answers["long"] = Answer((*steps, *tail), 1, 1)
+        steps: list[Any] = []
+        for number, step in enumerate(head):
+            # No more at once than the first may owe, however slowly this process reads.
+            steps += [answers.Gate(f"read {number}"), step] if number % 8 == 1 else [step]
+        rig.answers["long"] = Answer((*steps, answers.Gate("on"), *tail), 1, 1)
         ask = first.send("complete", prompt="long", stream=True)
-        seen = [first.line() for _ in pieces]
+        seen: list[Line] = []
+        for number in range(len(head)):
+            # What precedes the first piece is let out with it.
+            for ahead in range(4):
+                rig.provider.open(f"read {number + ahead}")
+            if number < len(pieces):
+                seen.append(first.line())
         joined = late.send("complete", prompt="long", stream=True)
         assert late.line()["method"] == "chunk"
         rig.provider.open("on")
