@@ -102,7 +102,7 @@ def test_tokens_that_cannot_be_read_are_refused_with_the_mend(rig: Rig) -> None:
 def test_who_leaves_by_an_sdks_own_time_limit_takes_the_call_along(rig: Rig) -> None:
     rig.answers["never answered"] = Answer((Hang(),), 9, 0)
     with sdk(rig) as client, pytest.raises(openai.APITimeoutError):
-        client.with_options(timeout=1).chat.completions.create(
+        client.with_options(timeout=0.5).chat.completions.create(
             model="test-model", messages=said("never answered")
         )
     until(rig, "calls_open", 0)
@@ -120,7 +120,7 @@ def test_who_leaves_by_an_sdks_own_time_limit_takes_the_call_along(rig: Rig) -> 
             model="test-model",
             max_tokens=5,
             messages=[{"role": "user", "content": "never answered, either"}],
-            timeout=1,
+            timeout=0.5,
         )
     until(rig, "calls_open", 0)
     rig.answers.clear()
@@ -130,15 +130,17 @@ def test_a_time_limit_in_a_header_ends_a_call_with_a_typed_error(rig: Rig) -> No
     rig.answers["unanswered"] = Answer((Hang(),), 9, 0)
     began_s = time.monotonic()
     # What an SDK says of itself counts with a second's grace, of whole answers only.
-    for header, seconds in (("X-Sutler-Timeout", "0.3"), ("X-Stainless-Read-Timeout", "0.1")):
-        for path in (CHAT, "/v1/messages"):
-            body = body_of(f"unanswered {header}", max_tokens=5)
-            reply = over_unix(rig.daemon, "POST", path, body, {header: seconds})
-            assert reply.status == 504
-            assert reply.headers["x-sutler-error"] == "timeout"
-            assert reply.headers["x-should-retry"] == "false"
-            assert reply.json["error"]["type"] == "timeout_error"
-    assert time.monotonic() - began_s >= 2 * 0.3 + 2 * 1.1
+    for path, header, seconds in (
+        (CHAT, "X-Sutler-Timeout", "0.3"),
+        ("/v1/messages", "X-Stainless-Read-Timeout", "0.1"),
+    ):
+        body = body_of(f"unanswered {header}", max_tokens=5)
+        reply = over_unix(rig.daemon, "POST", path, body, {header: seconds})
+        assert reply.status == 504
+        assert reply.headers["x-sutler-error"] == "timeout"
+        assert reply.headers["x-should-retry"] == "false"
+        assert reply.json["error"]["type"] == "timeout_error"
+    assert time.monotonic() - began_s >= 0.3 + 1.1
     for bad in ("soon", "0", "-1", "nan", "inf"):
         reply = over_unix(rig.daemon, "POST", CHAT, body_of("x"), {"X-Sutler-Timeout": bad})
         assert (reply.status, "x-sutler-timeout" in reply.json["error"]["message"]) == (400, True)
