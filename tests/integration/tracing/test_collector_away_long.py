@@ -110,46 +110,6 @@ def test_what_waits_for_a_collector_is_bounded_counted_and_sent_in_the_end(folde
         assert spans.counts()["sent"] >= MAX_SPANS
 
 
-@pytest.mark.fault("O12")
-@pytest.mark.skipif(not LONG, reason="long: SUTLER_LONG=1")
-@pytest.mark.timeout(LONG_S + 600)
-def test_an_hour_of_trouble_with_the_collector_costs_no_memory_and_no_call_anything(
-    folder: Path,
-) -> None:
-    collector = Collector()
-    collector.port = closed_port()
-    end_s, kept, turn = time.monotonic() + LONG_S, 0, 0
-    held_bytes: list[int] = []
-    took_s: dict[str, list[float]] = {"traced": [], "plain": []}
-    with (
-        serving(folder / "t", llm=traced(collector, hit_sample_pct=100)) as rig,
-        serving(folder / "p") as plain,
-    ):
-        spans = Spans(rig)
-        while time.monotonic() < end_s:
-            state = ("down", "hangs", "down", "errs", "down", "up")[turn % 6]
-            turn_end_s = time.monotonic() + TURN_S
-            with _in_state(collector, state):
-                while time.monotonic() < turn_end_s:
-                    spans.make(hits=1000, fresh=5)
-                    kept = _timed(rig, plain, took_s, kept)
-                    spans.made += 2 * 10
-                    time.sleep(0.5)
-            turn += 1
-            held_bytes.append(rig.rss_bytes())
-            assert spans.are_all_accounted_for(), (spans.made, spans.counts())
-        middle = {who: median(times) for who, times in took_s.items()}
-        slow = {who: quantiles(times, n=100)[98] for who, times in took_s.items()}
-        print(
-            f"\n{turn} turns, {spans.made} spans, {spans.counts()}; "
-            f"held after 3, 6, … turns: {[b // 2**20 for b in held_bytes[2::3]]} MiB; "
-            f"an uncached call, p50: {middle}, p99: {slow} s, of {kept} each"
-        )
-        early, late = held_bytes[min(5, len(held_bytes) - 1)], held_bytes[-1]
-        assert late - early < GROWTH_BYTES
-        assert middle["traced"] < 1.5 * middle["plain"]
-
-
 def _timed(rig: Rig, plain: Rig, took_s: dict[str, list[float]], kept: int) -> int:
     """Time ten uncached calls of each, in turns; give how many there are of each by now."""
     with rig.client() as traced_client, plain.client() as plain_client:
@@ -161,3 +121,44 @@ def _timed(rig: Rig, plain: Rig, took_s: dict[str, list[float]], kept: int) -> i
                 took_s[who].append(time.perf_counter() - begun_s)
     plain.provider.requests.clear()
     return kept + 10
+
+
+if LONG:
+
+    @pytest.mark.fault("O12")
+    @pytest.mark.timeout(LONG_S + 600)
+    def test_an_hour_of_trouble_with_the_collector_costs_no_memory_and_no_call_anything(
+        folder: Path,
+    ) -> None:
+        collector = Collector()
+        collector.port = closed_port()
+        end_s, kept, turn = time.monotonic() + LONG_S, 0, 0
+        held_bytes: list[int] = []
+        took_s: dict[str, list[float]] = {"traced": [], "plain": []}
+        with (
+            serving(folder / "t", llm=traced(collector, hit_sample_pct=100)) as rig,
+            serving(folder / "p") as plain,
+        ):
+            spans = Spans(rig)
+            while time.monotonic() < end_s:
+                state = ("down", "hangs", "down", "errs", "down", "up")[turn % 6]
+                turn_end_s = time.monotonic() + TURN_S
+                with _in_state(collector, state):
+                    while time.monotonic() < turn_end_s:
+                        spans.make(hits=1000, fresh=5)
+                        kept = _timed(rig, plain, took_s, kept)
+                        spans.made += 2 * 10
+                        time.sleep(0.5)
+                turn += 1
+                held_bytes.append(rig.rss_bytes())
+                assert spans.are_all_accounted_for(), (spans.made, spans.counts())
+            middle = {who: median(times) for who, times in took_s.items()}
+            slow = {who: quantiles(times, n=100)[98] for who, times in took_s.items()}
+            print(
+                f"\n{turn} turns, {spans.made} spans, {spans.counts()}; "
+                f"held after 3, 6, … turns: {[b // 2**20 for b in held_bytes[2::3]]} MiB; "
+                f"an uncached call, p50: {middle}, p99: {slow} s, of {kept} each"
+            )
+            early, late = held_bytes[min(5, len(held_bytes) - 1)], held_bytes[-1]
+            assert late - early < GROWTH_BYTES
+            assert middle["traced"] < 1.5 * middle["plain"]
