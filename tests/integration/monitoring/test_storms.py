@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import quantiles
 
 import pytest
 
+from tests.contract import answers
+from tests.contract.answers import Answer, Wait
+from tests.integration.faults.rig import Rig
 from tests.integration.http.rig import UnixConnection, ask, http_rig, http_socket
 from tests.integration.monitoring.test_metrics import scraped, scraped_once
 from tests.support.wire_client import WireClient
@@ -19,6 +26,10 @@ LONG = os.environ.get("SUTLER_LONG") == "1"
 SCRAPES = 30_000 if LONG else 1_500
 DEAF = 100
 NAMES = 100_000 if LONG else 4_000
+#: The long proof of calls in a storm: scrapes a second, callers, how long each way is measured,
+#: and how long the provider thinks.
+SCRAPES_PER_S, CALLERS, MEASURED_S, THINKS_S = 1000, 8, 15.0, 0.2
+SCRAPER = Path(__file__).with_name("scraper.py")
 _SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -101,3 +112,61 @@ def test_long_and_many_labels_are_refused_by_name(folder: Path) -> None:
             assert error["data"]["type"] == "invalid_params"
             assert "labels" in error["message"] and len(error["message"]) < 2_000
         assert scraped_once(rig)
+
+
+@contextlib.contextmanager
+def storm(rig: Rig, answered: list[int]) -> Iterator[None]:
+    """Scrape a thousand times a second, in a process of its own."""
+    command = [sys.executable, str(SCRAPER), str(http_socket(rig.daemon)), str(SCRAPES_PER_S)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        yield
+        answered.append(int(process.communicate(timeout=30)[0]))
+
+
+def times_of_calls(rig: Rig, begins: int) -> list[float]:
+    """Give how long uncached calls took, asked by several callers for a while."""
+    times: list[float] = []
+    until_s = time.monotonic() + MEASURED_S
+
+    def call(caller: int) -> None:
+        number = 0
+        with rig.client() as client:
+            while time.monotonic() < until_s:
+                begun_s = time.perf_counter()
+                prompt = f"thinks {begins} {caller} {number}"
+                client.result("complete", prompt=prompt, cache="off", max_tokens=9)
+                times.append(time.perf_counter() - begun_s)
+                number += 1
+
+    callers = [threading.Thread(target=call, args=(number,)) for number in range(CALLERS)]
+    for each in callers:
+        each.start()
+    for each in callers:
+        each.join(60)
+    return times
+
+
+if LONG:
+
+    @pytest.mark.fault("O13")
+    @pytest.mark.timeout(300)
+    def test_a_thousand_scrapes_a_second_make_calls_no_slower(folder: Path) -> None:
+        with http_rig(folder) as rig:
+            fine = answers.openai_chat("thought")
+            rig.answers["thinks"] = Answer((Wait(THINKS_S), *fine.steps))
+            ratios = []
+            for taking in range(3):
+                answered: list[int] = []
+                still = quantiles(times_of_calls(rig, 2 * taking), n=100)
+                with storm(rig, answered):
+                    stormy = quantiles(times_of_calls(rig, 2 * taking + 1), n=100)
+                ratios.append(stormy[98] / still[98])
+                per_s = answered[0] / MEASURED_S
+                print(
+                    f"\n{per_s:.0f} scrapes/s; calls p50 {still[49]:.4f} -> {stormy[49]:.4f} s, "
+                    f"p99 {still[98]:.4f} -> {stormy[98]:.4f} s"
+                )
+                if ratios[-1] <= 1.1:
+                    break
+            assert min(ratios) <= 1.1, ratios
