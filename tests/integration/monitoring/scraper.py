@@ -17,7 +17,12 @@ TOGETHER = 10
 
 def main(path: str, per_s: float) -> None:
     over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        over.set()
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(path)
         answered, next_s = 0, time.monotonic()
