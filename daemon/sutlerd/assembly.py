@@ -20,7 +20,7 @@ from sutlerd.domain.record import record
 from sutlerd.generation import Generation, Generations
 from sutlerd.ledger.price_list import read_published
 from sutlerd.ledger.prices import PriceTable, Seller
-from sutlerd.ledger.tariff import Rates, fixed
+from sutlerd.ledger.written_prices import tariff_of
 from sutlerd.pipeline.account_views import AccountViews
 from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.budget_views import BudgetViews
@@ -312,16 +312,5 @@ def price_table(config: Config, log: EventLog) -> PriceTable:
         )
         for name, provider in config.llm.providers.items()
     }
-    written = {
-        model: fixed(
-            Rates(
-                input_usd=price.input_usd,
-                output_usd=price.output_usd,
-                cache_read_usd=price.cache_read_usd,
-                cache_write_usd=price.cache_write_usd,
-            ),
-            "configuration",
-        )
-        for model, price in config.llm.prices.items()
-    }
+    written = {model: tariff_of(price) for model, price in config.llm.prices.items()}
     return PriceTable(written=written, sellers=sellers, read=read_published, log=log)

@@ -45,13 +45,18 @@ class CacheConfig(Group):
 
 
 class BudgetRule(Group):
-    """A limit of its own. Without ``match`` each of ``per`` has one."""
+    """A limit of its own. Without ``match`` each of ``per`` has one.
+
+    A label is a client's own word, so a limit by component or project is each user's;
+    ``across_users`` makes it one for the sum of all who claim the label in ``match``.
+    """
 
     name: Name | None = None
     per: Literal["node", "provider", "model", "uid", "group", "job", "component", "project"]
     match: Account | None = None
     period: Literal["day", "month", "total"] = "day"
     limit_usd: Usd
+    across_users: bool = False
 
 
 class BudgetConfig(Group):
@@ -76,17 +81,28 @@ class BudgetConfig(Group):
         return {**value, "enabled": any(value.get(name) is not None for name in limits)}
 
 
+class LongPrompt(Group):
+    """What a request costs whose whole prompt has more than so many tokens."""
+
+    above_tokens_in: Count
+    input_usd: Usd
+    output_usd: Usd
+    cache_read_usd: Usd | None = None
+    cache_write_usd: Usd | None = None
+
+
 class Price(Group):
     """Dollars for a million tokens, looked up by ``provider/model`` first, then by model.
 
     Models that the operator's own machines serve cost nothing unless one is priced by
-    ``provider/model``.
+    ``provider/model``. ``long_prompts`` are in any order.
     """
 
     input_usd: Usd
     output_usd: Usd
     cache_read_usd: Usd | None = None
     cache_write_usd: Usd | None = None
+    long_prompts: Annotated[tuple[LongPrompt, ...], AsList] = ()
 
 
 class LedgerConfig(Group):

@@ -57,7 +57,7 @@ def is_for(budget: Budget, subject: str) -> bool:
 
 def is_of_all(subject: str) -> bool:
     """Tell whether a subject is nobody's in particular, and one of few."""
-    return subject.startswith(("node", "provider:", "model:"))
+    return subject.startswith(("node", "provider:", "model:", "component:", "project:"))
 
 
 def is_visible(subject: str, caller: Caller) -> bool:

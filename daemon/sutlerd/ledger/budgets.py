@@ -6,7 +6,8 @@ was. Of several limits on one account the lowest holds. The node's days, months 
 are counted whether limited or not; anything else from when a rule first asks for it.
 
 Labels are a client's own word. They subdivide what its uid may spend and nothing else: an
-account by component or project is of one uid, so nobody spends another's.
+account by component or project is of one uid, so nobody spends another's. Only a rule that
+says so (``across_users``) counts a label's sum over all users, who then share its limit.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from sutlerd.system.exits import CannotStart, Exit
 
 #: Stands for no limit: more than all the money there is, in nano-dollars.
 UNLIMITED_NANOUSD: Final = 10**30
+_LABELS: Final = ("component", "project")
 #: So many different labels a user has accounts of its own for in one period; what is invented
 #: beyond shares one.
 MAX_LABELS_PER_UID: Final = 1000
 _OTHERS: Final = "(others)"
+_OF_ALL: Final = " of all users"
 _NO_DAY: Final = Span(key="", begins_unix_s=0.0, ends_unix_s=0.0)
 
 
@@ -144,7 +147,7 @@ class Budgets:
         return {self.span(period, now_unix_s).key for period in Period}
 
     def _bounded(self, per: str, uid: int, span: str, subject: str) -> str:
-        if per not in ("component", "project"):
+        if per not in _LABELS:
             return subject
         seen = self._labels_seen.setdefault((per, uid, span), set())
         if subject not in seen:
@@ -167,7 +170,7 @@ def _budgets(config: BudgetConfig) -> Iterable[Budget]:
         match = _match(rule)
         yield Budget(
             name=rule.name or "/".join(filter(None, (match or rule.per, rule.period))),
-            per=rule.per,
+            per=rule.per + _OF_ALL if rule.across_users else rule.per,
             match=match,
             period=Period(rule.period),
             limit_nanousd=_share_of(nanousd(rule.limit_usd), config),
@@ -183,6 +186,11 @@ def _share_of(limit_nanousd: int, config: BudgetConfig) -> int:
 
 def _match(rule: BudgetRule) -> str | None:
     """Spell the subject that a rule is for. Raises ``CannotStart`` for users nobody knows."""
+    if rule.across_users and (rule.match is None or rule.per not in _LABELS):
+        raise CannotStart(
+            Exit.CONFIGURATION,
+            "llm.budget.rules: across_users is for one component or project: name it by match",
+        )
     if rule.match is None or rule.per == "node":
         return None
     try:
@@ -229,6 +237,8 @@ _SUBJECTS: Final[dict[str, Callable[[Spender], tuple[_Subject, ...]]]] = {
     "job": _job,
     "component": lambda of: _label("component", of.labels.component, of.caller.uid),
     "project": lambda of: _label("project", of.labels.project, of.caller.uid),
+    "component" + _OF_ALL: lambda of: _plain(f"component:{of.labels.component or ''}"),
+    "project" + _OF_ALL: lambda of: _plain(f"project:{of.labels.project or ''}"),
 }
 
 

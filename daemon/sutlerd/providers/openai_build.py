@@ -42,6 +42,8 @@ _RESERVED = frozenset(
         "modalities",
         "audio",
         "web_search_options",
+        "search_parameters",
+        "enable_search",
         "plugins",
     }
 )

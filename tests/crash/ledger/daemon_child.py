@@ -113,18 +113,20 @@ def serve() -> None:
     """Fork a daemon for each line, and return in the daemon."""
     for name in USED:
         importlib.import_module(name)
+    pid = 0
     for line in sys.stdin.buffer:
+        if pid:
+            os.waitpid(pid, 0)
         pid = os.fork()
         if not pid:
             _become(json.loads(line))
             return
         _tell(pid=pid)
-        # Left as it lies until it was told: who has the pid may send it a signal still.
+        # Left as it lies until the next one: who has the pid may send it a signal still.
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert ended is not None
         by_itself = ended.si_code == os.CLD_EXITED
         _tell(returncode=ended.si_status if by_itself else -ended.si_status)
-        os.waitpid(pid, 0)
     os._exit(0)
 
 

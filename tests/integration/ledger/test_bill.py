@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from dataclasses import dataclass
@@ -17,9 +18,15 @@ from tests.support.wire_client import WireClient
 LONG = os.environ.get("SUTLER_LONG") == "1"
 CALLS = 10_000 if LONG else 3_000
 AT_ONCE = 24
-#: Dollars for a million tokens, written so that a token costs a whole number of nano-dollars.
-PRICE = {"input_usd": 2, "output_usd": 8, "cache_read_usd": 0.5}
-NANO_IN, NANO_OUT, NANO_READ = 2000, 8000, 500
+#: Refusals for the quota, near the end: limits are learned from them, and slow down the rest.
+FEW = 2
+#: Dollars for a million tokens: a token costs as many thousandths of a nano-dollar a million.
+USUAL = {"input_usd": 2, "output_usd": 8, "cache_read_usd": 0.5}
+LONG_PROMPTS = [
+    {"above_tokens_in": 40, "input_usd": 4, "output_usd": 12, "cache_read_usd": 1},
+    {"above_tokens_in": 25, "input_usd": 3.5, "output_usd": 9.25},
+]
+PRICE = {**USUAL, "long_prompts": LONG_PROMPTS}
 
 
 @dataclass
@@ -28,18 +35,33 @@ class Biller:
 
     chance: random.Random
     billed_nanousd: int = 0
+    limited: int = 0
 
     def answer(self, request: Received) -> Answer:
         chance, most = self.chance, request.json["max_tokens"]
+        if self.limited < FEW and request.number > CALLS * 0.97:
+            self.limited += 1
+            return openai_error(429, "not now", headers={"retry-after": "0"})
         if chance.random() < 0.04:
-            return openai_error(503, "busy", headers={"retry-after": "0"})
+            return openai_error(chance.choice((500, 503)), "busy", headers={"retry-after": "0"})
         tokens_in, tokens_out = chance.randrange(1, 60), chance.randint(1, most)
         cached = chance.randrange(0, tokens_in) if chance.random() < 0.5 else 0
-        plain = tokens_in - cached
-        self.billed_nanousd += plain * NANO_IN + cached * NANO_READ + tokens_out * NANO_OUT
+        self.billed_nanousd += price_nanousd(tokens_in, cached, tokens_out)
         tell = partial(openai_stream, ["some ", "words"]) if _streams(request) else openai_chat
         answer = tell(tokens_in=tokens_in, tokens_out=tokens_out, cached=cached)
         return Answer((Wait(chance.choice((0.0, 0.001, 0.004))), *answer.steps))
+
+
+def price_nanousd(tokens_in: int, cached: int, tokens_out: int) -> int:
+    """Bill as the provider does, in floats that are exact, rounded up once."""
+    steps = sorted(LONG_PROMPTS, key=lambda step: step["above_tokens_in"])
+    rates = USUAL
+    for step in steps:
+        if tokens_in > step["above_tokens_in"]:
+            rates = step
+    read = rates.get("cache_read_usd", rates["input_usd"])
+    thousandths = (tokens_in - cached) * rates["input_usd"] + cached * read
+    return math.ceil((thousandths + tokens_out * rates["output_usd"]) * 1000)
 
 
 def _streams(request: Received) -> bool:
@@ -86,6 +108,7 @@ def test_the_bill_and_the_ledger_are_one_sum(start: Start, provider: ScriptedPro
             pass
     daemon.stop()
     ledger = ledger_of(daemon)
+    assert biller.limited == FEW
     assert {each.state for each in ledger.records} == {"settled"}
     assert {each.why for each in ledger.records} <= {None, "not_billed"}
     assert ledger.settled() == biller.billed_nanousd

@@ -103,6 +103,26 @@ def test_invented_labels_are_bounded() -> None:
     assert touched(made, spender(Labels(project="p0"))) == {"uid:1000/project:p0": USD}
 
 
+def test_a_label_is_each_users_unless_a_rule_counts_it_across_all() -> None:
+    rule = {"per": "project", "match": "apollo", "limit_usd": Decimal(1)}
+    apollo = Labels(project="apollo")
+    each = budgets(rule)
+    assert touched(each, spender(apollo, uid=7)) == {"uid:7/project:apollo": USD}
+    assert touched(each, spender(apollo, uid=8)) == {"uid:8/project:apollo": USD}
+    both = budgets(rule, {**rule, "limit_usd": Decimal(3), "across_users": True, "name": "sum"})
+    for uid in (7, 8):
+        found = touched(both, spender(apollo, uid=uid))
+        assert found == {f"uid:{uid}/project:apollo": USD, "project:apollo": 3 * USD}
+    assert touched(both, spender(Labels(project="gemini"))) == {}
+    (of_all,) = [t for t in both.touched(spender(apollo), NOW) if t.limit_nanousd == 3 * USD]
+    named = both.named(of_all.account, of_all.limit_nanousd)
+    assert named is not None
+    assert named.name == "sum"
+    for wrong in ({"match": None}, {"per": "uid", "match": 7}):
+        with pytest.raises(CannotStart, match="across_users"):
+            budgets({**rule, "across_users": True, **wrong})
+
+
 def test_a_user_whom_nobody_knows_stops_the_start() -> None:
     with pytest.raises(CannotStart, match="nobody-at-all"):
         budgets({"per": "uid", "match": "nobody-at-all", "limit_usd": Decimal(1)})
