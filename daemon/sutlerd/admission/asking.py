@@ -40,7 +40,8 @@ class Ask:
     """What one attempt wants. ``need`` is by bucket name; ``path`` is its place among callers,
     ``lane`` is shown to who asks who waits.
 
-    ``wait_until_s`` (monotonic) is the end of its patience.
+    ``wait_until_s`` (monotonic) is the end of its patience; ``check`` raises a ``CallError`` for
+    what it cannot go for any more, however long it waits.
     """
 
     boundary: str
@@ -48,6 +49,7 @@ class Ask:
     path: tuple[Step, ...]
     uid: int
     wait_until_s: float
+    check: Callable[[], None] = lambda: None
     job: str | None = None
     lane: str | None = None
 

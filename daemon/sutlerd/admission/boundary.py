@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sutlerd.admission.asking import Also, Ask, Permit
-from sutlerd.admission.line import Key, Line
+from sutlerd.admission.line import Key, Line, Spot
 from sutlerd.admission.quota import Quota
 from sutlerd.domain.errors import CallError
 
@@ -31,6 +32,30 @@ class Boundary:
     timer: asyncio.Handle | None = None
     #: When there will be news of an owner's own share.
     share_timers: dict[Key, asyncio.TimerHandle] = field(default_factory=dict)
+    #: Nobody who waits has patience for less long than until then.
+    soonest_end_s: float = math.inf
+
+    def push(self, waiter: Waiter) -> Spot[Waiter]:
+        """Let one stand in line."""
+        ask = waiter.ask
+        self.soonest_end_s = min(self.soonest_end_s, ask.wait_until_s)
+        return self.line.push(waiter, path=ask.path, cost=self.quota.weight(ask.need))
+
+    def hopeless(self, now_s: float) -> list[Spot[Waiter]]:
+        """Give those whose patience ends before the provider lets anybody pass again.
+
+        All who wait are looked at only if one of them may be among them.
+        """
+        opens_s = now_s + self.quota.closed_s(now_s)
+        if opens_s <= max(now_s, self.soonest_end_s):
+            return []
+        late, self.soonest_end_s = [], math.inf
+        for spot in self.line:
+            if spot.item.ask.wait_until_s < opens_s:
+                late.append(spot)
+            else:
+                self.soonest_end_s = min(self.soonest_end_s, spot.item.ask.wait_until_s)
+        return late
 
 
 def who_waits(boundaries: Mapping[str, Boundary], now_s: float) -> list[dict[str, Any]]:

@@ -12,17 +12,20 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sutlerd.admission.asking import MONEY, Also, Ask, Permit, WaitForMoney
 from sutlerd.admission.boundary import Boundary, Waiter, levels, who_waits
 from sutlerd.admission.line import Spot
 from sutlerd.admission.own_limits import RANK_JOB, RANK_UID, OwnLimit, OwnLimits, OwnShortage
-from sutlerd.admission.quota import IN_FLIGHT, Quota, Shortage
+from sutlerd.admission.quota import CLOSED, IN_FLIGHT, Quota, Shortage
 from sutlerd.domain.errors import CallError, Overloaded, RateLimited, ShuttingDown
 from sutlerd.domain.ports import Clock
 
 MAX_WAITING = 100_000
+#: What is waited for behind others.
+TURN = "turn"
 #: Timers fire a little early on coarse clocks; looking again at once would find nothing new.
 _TIMER_SLACK_S = 0.001
 #: Heads looked at in one turn of the loop, so that refusing very many holds up nobody else.
@@ -137,6 +140,16 @@ class Gate:
             if never is not None:
                 self._refuse(changed, spot, _never(never))
 
+    def recheck(self, boundary: str) -> None:
+        """Tell who waits and may not go any more whatever comes, by ``Ask.check``."""
+        checked = self._boundary(boundary, self._clock.monotonic_s())
+        for spot in list(checked.line):
+            try:
+                spot.item.ask.check()
+            except CallError as refusal:
+                self._refuse(checked, spot, refusal)
+        self._pump(checked)
+
     def change_own_limits(self, *, per_uid: OwnLimit, per_job: OwnLimit) -> None:
         """Go by other limits for each uid and job; calls in flight are carried over."""
         self._own.change(per_uid=per_uid, per_job=per_job)
@@ -193,7 +206,7 @@ class Gate:
         for owner in self._own.owners(ask.uid, ask.job):
             own = self._own.shortage(owner, boundary.name, boundary.quota, ask.need, now_s)
             if own is None and not trying and boundary.line.holds(owner):
-                own = OwnShortage(owner, Shortage("turn", 0.0, 0.0, 0.0))
+                own = OwnShortage(owner, Shortage(TURN, 0.0, 0.0, 0.0))
             if own is not None:
                 return own
         return None
@@ -208,9 +221,9 @@ class Gate:
             also=also,
             since_s=now_s,
             admitted=asyncio.get_running_loop().create_future(),
-            bucket="turn",
+            bucket=TURN,
         )
-        spot = boundary.line.push(waiter, path=ask.path, cost=boundary.quota.weight(ask.need))
+        spot = boundary.push(waiter)
         self._waiting_by_uid[ask.uid] += 1
         self._pump(boundary)
         try:
@@ -220,14 +233,22 @@ class Gate:
             self._take_back(waiter)
             if waiter.bucket == MONEY and waiter.refusal is not None:
                 raise waiter.refusal from None
-            shortage = boundary.quota.shortage(ask.need, self._clock.monotonic_s())
-            wait_s = shortage.wait_s if shortage is not None else 0.0
-            raise _too_long(ask, Shortage(waiter.bucket, wait_s, 0.0, 0.0)) from None
+            raise _too_long(ask, self._lacked(boundary, waiter)) from None
         except asyncio.CancelledError:
             self._take_back(waiter)
             raise
         finally:
             self._leave(boundary, spot)
+
+    def _lacked(self, boundary: Boundary, waiter: Waiter) -> Shortage:
+        """Tell for what one waited in vain: behind others, for what their first waits for."""
+        bucket, head = waiter.bucket, boundary.line.head()
+        if bucket == TURN and head is not None:
+            bucket = head.item.bucket
+        shortage = boundary.quota.shortage(waiter.ask.need, self._clock.monotonic_s())
+        if shortage is None:
+            return Shortage(bucket, 0.0, 0.0, 0.0)
+        return shortage if waiter.bucket == TURN else replace(shortage, bucket=bucket)
 
     def _take_back(self, waiter: Waiter) -> None:
         """Undo what was granted in the very turn of the loop in which its caller gave up."""
@@ -269,6 +290,10 @@ class Gate:
         if boundary.timer is not None:
             boundary.timer.cancel()
             boundary.timer = None
+        now_s = self._clock.monotonic_s()
+        for spot in boundary.hopeless(now_s):
+            closed = Shortage(CLOSED, boundary.quota.closed_s(now_s), 0.0, 0.0)
+            self._refuse(boundary, spot, _too_long(spot.item.ask, closed))
         for _ in range(_HEADS_A_TURN):
             spot = boundary.line.head()
             if spot is None:

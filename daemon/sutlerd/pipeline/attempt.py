@@ -32,6 +32,8 @@ from sutlerd.pipeline.tried import ANSWERED, Tried
 from sutlerd.pipeline.turnstile import Passed, Turnstile
 from sutlerd.providers.contract import AttemptFailed, Outcome, Provider
 
+#: Who waits in vain is told so, and for what, before its own time is up.
+_TELLING_S = 0.05
 #: Less than this is the clock's own grain, not another caller's time.
 _MORE_PATIENCE_S = 0.01
 #: Attempts that a hedged one takes.
@@ -257,8 +259,7 @@ class Attempts:
         )
         queue_end_s = now_s + self._queue_timeout_s
         while True:
-            asked_s = self._clock.monotonic_s()
-            wait_until_s = min(asked_s + journey.time_left_s(), queue_end_s)
+            wait_until_s = self._patience_ends_s(journey, queue_end_s)
             try:
                 return await self._turnstile.admit(
                     journey.asker,
@@ -268,12 +269,17 @@ class Attempts:
                     wait_until_s=wait_until_s,
                     enter=lambda: circuits.enter(leg.route),
                     reserve=lambda: self._till.reserve(spend),
+                    check=lambda: circuits.check(leg.route),
                 )
             except (RateLimited, BudgetExceeded):
                 # Somebody more patient may have joined while it waited.
-                patient_until_s = self._clock.monotonic_s() + journey.time_left_s()
-                if min(patient_until_s, queue_end_s) <= wait_until_s + _MORE_PATIENCE_S:
+                patient_until_s = self._patience_ends_s(journey, queue_end_s)
+                if patient_until_s <= wait_until_s + _MORE_PATIENCE_S:
                     raise
+
+    def _patience_ends_s(self, journey: Journey[T], queue_end_s: float) -> float:
+        ends_s = self._clock.monotonic_s() + journey.time_left_s()
+        return min(ends_s - _TELLING_S, queue_end_s)
 
     async def _once(
         self, journey: Journey[T], leg: Leg, passed: Passed, now_s: float, ear: Ear
@@ -310,6 +316,8 @@ class Attempts:
             self._till.failed(passed.reservation, failure.outcome)
             self._experience.circuits.failed(passed.entry, failure)
             self._turnstile.failed(passed, failure, chance=self._chance())
+            if not self._experience.circuits.is_asked(leg.route):
+                self._turnstile.recheck(passed)
             raise
         except BaseException:
             self._till.failed(passed.reservation, Outcome.UNKNOWN)

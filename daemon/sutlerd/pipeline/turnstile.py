@@ -111,11 +111,13 @@ class Turnstile:
         wait_until_s: float,
         enter: Callable[[], Entry],
         reserve: Callable[[], Reservation],
+        check: Callable[[], None] = lambda: None,
     ) -> Passed:
         """Wait for leave to make one attempt. Raises ``CallError``.
 
         In the step that grants it ``enter`` lets it through the circuits, or raises
-        ``RouteClosed``, and ``reserve`` holds the money.
+        ``RouteClosed``, and ``reserve`` holds the money. ``check`` raises as soon as there is
+        no use in waiting: see ``recheck``.
         """
         boundary = self._boundaries.of(route)
         learner = self._boundaries.learner(boundary, self._clock.monotonic_s())
@@ -127,6 +129,7 @@ class Turnstile:
             uid=asker.caller.uid,
             job=asker.caller.job,
             wait_until_s=wait_until_s,
+            check=check,
             lane=asker.lane,
         )
 
@@ -196,6 +199,10 @@ class Turnstile:
         else:
             passed.learner.told(seen, need, passed.permit.sent, now_s)
         self.gate.end(passed.permit, used)
+
+    def recheck(self, passed: Passed) -> None:
+        """Let all who wait where this attempt passed look whether they still may."""
+        self.gate.recheck(passed.permit.ask.boundary)
 
     def unsent(self, passed: Passed) -> None:
         """End a permit of an attempt that was not made."""
