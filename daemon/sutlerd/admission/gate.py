@@ -291,9 +291,9 @@ class Gate:
             boundary.timer.cancel()
             boundary.timer = None
         now_s = self._clock.monotonic_s()
-        for spot in boundary.hopeless(now_s):
+        for late in boundary.hopeless(now_s):
             closed = Shortage(CLOSED, boundary.quota.closed_s(now_s), 0.0, 0.0)
-            self._refuse(boundary, spot, _too_long(spot.item.ask, closed))
+            self._refuse(boundary, late, _too_long(late.item.ask, closed))
         for _ in range(_HEADS_A_TURN):
             spot = boundary.line.head()
             if spot is None:

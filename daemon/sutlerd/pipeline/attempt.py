@@ -94,6 +94,7 @@ class Attempts:
             self._experience.retry_budget.called(self._clock.monotonic_s())
         effort = self._effort(len(routes), retries_left)
         trip = Trip(journey=journey, ahead=list(routes), effort=effort)
+        is_asked = self._experience.circuits.is_asked
         leg: Leg | None = journey.leg(trip.ahead.pop(0))
         while leg is not None:
             try:
@@ -110,7 +111,7 @@ class Attempts:
             except AttemptFailed as failure:
                 leg = trip.failed or leg
                 provider = self._providers[leg.route.provider]
-                trip.ends = error_of(failure, leg.route, provider, trip.told)
+                trip.ends = error_of(failure, leg.route, provider, trip.told, is_asked)
                 decision = self._decide(trip, failure)
             if journey.is_deserted:
                 leg = None
@@ -120,7 +121,7 @@ class Attempts:
                 leg = trip.next_leg()
             else:
                 leg = None
-        raise trip.ends or error_of_closed(trip.closed, trip.told)
+        raise trip.ends or error_of_closed(trip.closed, self._providers, trip.told, is_asked)
 
     def _effort(self, routes: int, retries: int) -> Effort:
         return Effort(

@@ -30,9 +30,18 @@ _TOO_MANY = 429
 
 
 class RouteClosed(ProviderUnavailable):
-    """A route is not asked for now. ``lasting``: no wait mends it, somebody has to."""
+    """A route is not asked for now. ``lasting``: no wait mends it, somebody has to.
+    ``model_gone``: its model alone is not there."""
 
-    def __init__(self, route: Route, why: str, *, closed_for_s: float, lasting: bool) -> None:
+    def __init__(
+        self,
+        route: Route,
+        why: str,
+        *,
+        closed_for_s: float,
+        lasting: bool,
+        model_gone: bool = False,
+    ) -> None:
         known = math.isfinite(closed_for_s)
         again = f"tried again in {closed_for_s:.0f} s" if known else "until the next reload"
         super().__init__(
@@ -40,6 +49,8 @@ class RouteClosed(ProviderUnavailable):
             retry_after_s=round(max(closed_for_s, 0.001), 3) if known else None,
         )
         self.lasting = lasting
+        self.route = route
+        self.model_gone = model_gone
 
 
 class Sign(Enum):
@@ -108,7 +119,13 @@ class Circuits:
                 longest_s, circuit = closed_for_s, each
         if circuit is not None:
             lasting = circuit.pace in (HOURLY, NEVER)
-            raise RouteClosed(route, circuit.why, closed_for_s=longest_s, lasting=lasting)
+            raise RouteClosed(
+                route,
+                circuit.why,
+                closed_for_s=longest_s,
+                lasting=lasting,
+                model_gone=circuit.pace is NEVER and circuit is self._models.get(route),
+            )
 
     def is_asked(self, route: Route) -> bool:
         """Tell whether the route would be asked now."""

@@ -232,6 +232,7 @@ def test_a_model_that_is_not_there_is_closed_and_the_others_go_on(node: Node) ->
     again = node.fails(prompt="hi", model="first/small")
     assert (again["data"]["type"], again["data"]["retryable"]) == ("provider_error", False)
     assert again["data"]["retry_after_s"] is None
+    assert "large is served there" in again["message"]
     assert node.asked() == [1, 0, 0]
     assert {row["id"]: row["available"] for row in _models(node, "first")} == {
         "small": False,
