@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -30,6 +31,7 @@ from sutlerd.ledger.place import (
     open_ledger,
     take_ballast,
 )
+from sutlerd.system.lmdb_sound import DATA
 from sutlerd.system.write_target import Done, Job, Remedy, Txn, WriterLimits
 from sutlerd.system.writer import Writer
 
@@ -114,6 +116,13 @@ class LedgerStore:
     @property
     def commits(self) -> int:
         return self._writer.commits
+
+    def size_bytes(self) -> int:
+        """Give how long the file is; 0 for one that is gone."""
+        try:
+            return os.stat(self.folder / DATA).st_size
+        except OSError:
+            return 0
 
     def database(self, name: bytes) -> _Database:
         """Give a named database's handle, for jobs and reads."""

@@ -43,6 +43,7 @@ class BudgetViews:
         return MoneyReadings(
             reservations_open=ledger.book.open_count,
             unknown_outcomes=len(ledger.unknown()),
+            ledger_bytes=ledger.store.size_bytes(),
             budgets=tuple(
                 BudgetReading(
                     name=each.budget.name,

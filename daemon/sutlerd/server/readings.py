@@ -48,7 +48,10 @@ def gather(
         spans=dict(spans),
         in_flight={name: _in_flight(provider) for name, provider in providers.items()},
         circuits={_route(row): row["state"] for row in circuits},
-        store_bytes={"cache": int(store.stats(None)["size_bytes"])},
+        store_bytes={
+            "cache": int(store.stats(None)["size_bytes"]),
+            "ledger": money.ledger_bytes,
+        },
         lanes=tuple(
             LaneReading(lane=lane, waiting=int(row["waiting"]), oldest_s=row["oldest_s"])
             for lane, row in lanes.items()

@@ -62,6 +62,8 @@ def test_calls_of_all_kinds_are_seen_at_the_next_scrape(folder: Path) -> None:
         assert now["llm_active_requests scripted"] == 0
         assert now["sutler_calls_open"] == 0
         assert now["sutler_connections"] >= 1
+        assert now["sutler_store_bytes cache"] > 0
+        assert now["sutler_store_bytes ledger"] > 0
 
 
 def test_a_model_that_a_caller_made_up_gets_no_line_of_its_own(folder: Path) -> None:
