@@ -63,7 +63,13 @@ class Spans:
         self.rig.provider.requests.clear()
 
     def are_all_accounted_for(self) -> bool:
-        return sum(self.counts().values()) - self._counted_before == self.made
+        """Compare, more than once: a batch may be on its way from one count to another."""
+        until_s = time.monotonic() + 20
+        while sum(self.counts().values()) - self._counted_before != self.made:
+            if time.monotonic() > until_s:
+                return False
+            time.sleep(0.05)
+        return True
 
 
 @contextlib.contextmanager
