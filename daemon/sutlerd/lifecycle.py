@@ -38,7 +38,7 @@ from sutlerd.system.folders import Host, Place, cache_folder, socket_path, state
 from sutlerd.system.hardening import Hardened, connection_limit
 from sutlerd.system.listening import SocketAccess, somaxconn_warning
 from sutlerd.system.lock import FileLock, lock_folder
-from sutlerd.system.notify import Notifier, watchdog_interval_s
+from sutlerd.system.notify import Notifier, feed_watchdog, watchdog_interval_s
 from sutlerd.system.socket_path import closed_folder_warning
 from sutlerd.system.stall import Stall, StallWatcher
 from sutlerd.system.tokens import TokenBook
@@ -160,7 +160,7 @@ def _start_watching(
     app.tasks.start(tell_of_trust(used, log), "look at the trust store")
     fed_every_s = watchdog_interval_s(host.environ, pid=os.getpid())
     if fed_every_s is not None:
-        app.tasks.start(_feed_watchdog(notifier, fed_every_s), "feed the watchdog")
+        app.tasks.start(feed_watchdog(notifier, fed_every_s), "feed the watchdog")
 
 
 def _claim(stack: AsyncExitStack, config: Config, host: Host) -> _Places:
@@ -301,13 +301,6 @@ async def _watch_places(locks: Sequence[FileLock], log: Log) -> None:
                     said="removed or replaced while in use: what was in it is lost, and "
                     "another daemon may start there; restart this one",
                 )
-
-
-async def _feed_watchdog(notifier: Notifier, every_s: float) -> None:
-    """Tell the service manager that the loop turns; only the loop itself may say so."""
-    while True:
-        notifier.watchdog()
-        await asyncio.sleep(every_s)
 
 
 @contextmanager

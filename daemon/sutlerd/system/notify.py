@@ -5,6 +5,7 @@ Without ``$NOTIFY_SOCKET`` everything here does nothing.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Mapping
@@ -64,6 +65,16 @@ def watchdog_interval_s(environ: Mapping[str, str], *, pid: int) -> float | None
     if not (allowed.isascii() and allowed.isdigit()) or int(allowed) == 0:
         return None
     return int(allowed) / 2_000_000
+
+
+async def feed_watchdog(notifier: Notifier, every_s: float) -> None:
+    """Tell the service manager for ever that the loop turns; only the loop itself may say so.
+
+    The loop's time stands still while the machine sleeps, as systemd's watchdog does.
+    """
+    while True:
+        notifier.watchdog()
+        await asyncio.sleep(every_s)
 
 
 def _address(name: str) -> str | None:

@@ -25,7 +25,7 @@ async def ask(name: int, end: str, seen: collections.Counter[str]) -> None:
                 reply = await client.complete(
                     [{"role": "user", "content": prompt}],
                     cache="off",
-                    request_id=f"{name}-{number}",
+                    request_id=f"{os.path.basename(end)}-{name}-{number}",
                 )
             except SutlerError as error:
                 seen[error.type] += 1
