@@ -16,6 +16,7 @@ from sutlerd.http.site import Site
 from sutlerd.server.front import Front
 from sutlerd.system.access import Access
 from sutlerd.system.exits import CannotStart
+from sutlerd.system.late import LOADING
 from sutlerd.system.listening import Listener, SocketAccess
 from sutlerd.system.tokens import TokenBook
 
@@ -27,7 +28,8 @@ def beside(path: Path) -> Path:
 
 def _doors(app: App) -> Sequence[Door]:
     """Make all routes; whoever never has a client need not wait for them at the start."""
-    from sutlerd.http.groups import all_doors
+    with LOADING:
+        from sutlerd.http.groups import all_doors
 
     return all_doors(app.hub)
 

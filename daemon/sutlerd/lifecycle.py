@@ -44,6 +44,7 @@ from sutlerd.system.stall import Stall, StallWatcher
 from sutlerd.system.tokens import TokenBook
 from sutlerd.telemetry.logs import Log
 from sutlerd.tracing import open_tracing
+from sutlerd.warm_up import warm_up
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: For clients to take what they are owed when the daemon stops.
@@ -122,6 +123,7 @@ async def live(
             garbage.settle()
             notifier.ready(serving)
             _log_ready(front, http, places, clock.monotonic_s() - started_s, log)
+            app.tasks.start(warm_up(), "warm up")
             await signals.get()
             notifier.stopping("finishing calls under way")
             return await _drain(app, (front, http), signals, app.config.daemon.drain_s, log)

@@ -72,7 +72,8 @@ def test_every_block_has_a_tag_that_says_what_becomes_of_it() -> None:
 
 
 def test_the_methods_listed_are_the_methods_there_are() -> None:
-    from sutlerd.server.methods import METHODS, REPLY_METHODS
+    from sutlerd.server.methods import METHODS
+    from sutlerd.server.requests import REPLY_METHODS
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = text[text.index("| method |") :].split("\n\n")[0]

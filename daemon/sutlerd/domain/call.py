@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.record import record
 
+#: That one call may carry.
+MAX_LABELS = 16
+
 
 @record
 class ChatRequest:

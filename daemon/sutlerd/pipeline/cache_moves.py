@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -17,9 +17,11 @@ from sutlerd.cache.fingerprint import KEY_VERSION, TENANT_BYTES, tenant_part
 from sutlerd.config.schema_llm import CacheConfig
 from sutlerd.domain.errors import InvalidParams, Overloaded
 from sutlerd.domain.ports import Clock
-from sutlerd.pipeline.cache_lines import ReplyLine, VectorLine, line_of, payload_of, question_of
 from sutlerd.pipeline.costs import Costs
 from sutlerd.prompts.library import PromptLibrary
+
+if TYPE_CHECKING:
+    from sutlerd.pipeline.cache_lines import ReplyLine, VectorLine
 
 #: What one step of an export looks at, and what it gives unless one answer alone is larger.
 STEP_ENTRIES: Final = 256
@@ -57,6 +59,8 @@ class CacheMoves:
         The result object: ``entries``, ``next`` (hex; null at the end), ``head``. Raises
         ``Overloaded`` where the store cannot be read now.
         """
+        from sutlerd.pipeline.cache_lines import line_of
+
         whose = tenant_part(scope)
         try:
             page = await self._store.page(
@@ -99,6 +103,8 @@ class CacheMoves:
         longer than the configuration allows. Raises ``InvalidParams``, and ``Overloaded``
         where there is no room: then a part of ``lines`` may be stored.
         """
+        from sutlerd.pipeline.cache_lines import payload_of, question_of
+
         self._check(key_version)
         whose = tenant_part(scope)
         stored: list[bytes] = []

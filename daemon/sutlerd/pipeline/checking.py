@@ -16,7 +16,7 @@ from sutlerd.domain.errors import CallError, InvalidParams
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.reply import Embedded, Reply
 from sutlerd.pipeline.circuits import Circuits
-from sutlerd.pipeline.params import nearest
+from sutlerd.pipeline.nearest import nearest
 from sutlerd.pipeline.till import Bill, Till
 from sutlerd.providers.contract import AttemptFailed, BuiltRequest, Outcome, Provider
 

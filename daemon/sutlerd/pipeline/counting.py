@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from sutlerd.domain.errors import InvalidParams, ProviderError, ProviderUnavailable
 from sutlerd.domain.ports import Clock
 from sutlerd.pipeline.messages import check_messages
-from sutlerd.pipeline.params import CountTokensParams
 from sutlerd.pipeline.player import Player
 from sutlerd.pipeline.question import Question, count_asked, key_of
 from sutlerd.pipeline.resolve import Resolver
 from sutlerd.pipeline.route import Router
 from sutlerd.pipeline.tape import Tape
 from sutlerd.providers.contract import AttemptFailed, Provider, Verdict
+
+if TYPE_CHECKING:
+    from sutlerd.pipeline.params import CountTokensParams
 
 
 class Counting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from array import array
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -13,8 +14,10 @@ from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded
 from sutlerd.domain.usage import Usage
 from sutlerd.pipeline.extra import forbidden_extra
-from sutlerd.pipeline.params import EmbedParams
 from sutlerd.providers.contract import Capabilities
+
+if TYPE_CHECKING:
+    from sutlerd.pipeline.params import EmbedParams
 
 #: A float32 written as decimal text with its comma, and as base64, at the most.
 FLOAT_TEXT_BYTES = 24

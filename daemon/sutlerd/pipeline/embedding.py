@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -26,7 +26,6 @@ from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.costs import Costs
 from sutlerd.pipeline.embed_batch import Batch, BatchJourney, portions
 from sutlerd.pipeline.embed_result import Vector, check_texts, compose_vectors
-from sutlerd.pipeline.params import EmbedParams
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.player import Player
 from sutlerd.pipeline.question import embed_asked, question
@@ -37,6 +36,9 @@ from sutlerd.pipeline.telling import Teller
 from sutlerd.pipeline.till import Bill
 from sutlerd.providers.contract import Provider
 from sutlerd.telemetry.conventions import EMBEDDINGS
+
+if TYPE_CHECKING:
+    from sutlerd.pipeline.params import EmbedParams
 
 DEFAULT_BATCH_TEXTS = 256
 _YIELD_EVERY_TEXTS = 128

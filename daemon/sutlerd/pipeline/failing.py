@@ -14,7 +14,7 @@ from sutlerd.domain.errors import (
     RateLimited,
 )
 from sutlerd.pipeline.circuits import RouteClosed
-from sutlerd.pipeline.params import nearest
+from sutlerd.pipeline.nearest import nearest
 from sutlerd.providers.contract import AttemptFailed, Provider, Verdict
 
 _TOO_MANY = 429

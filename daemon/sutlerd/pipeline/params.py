@@ -6,9 +6,8 @@ defaults) is resolved later. Every problem of one request is reported at once.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -23,10 +22,11 @@ from pydantic import (
     ValidationError,
 )
 
+from sutlerd.domain.call import MAX_LABELS
 from sutlerd.domain.errors import InvalidParams
+from sutlerd.pipeline.nearest import nearest
 
 MAX_TOKENS_LIMIT = 10_000_000
-MAX_LABELS = 16
 MAX_TEXT_BYTES = 15 * 1024 * 1024
 
 Number = StrictFloat | StrictInt
@@ -89,6 +89,9 @@ class ResponseFormat(_Shape):
 
 class Options(_Shape):
     """What every call for a reply may say, whatever its method."""
+
+    is_json: ClassVar[bool] = False
+    needs_functions: ClassVar[bool] = False
 
     model: RouteName | None = None
     provider: RouteName | None = None
@@ -154,6 +157,8 @@ class RenderParams(_Shape):
 class JsonParams(CompleteParams):
     """A call for a value takes no functions: it is not answered by a call of one."""
 
+    is_json: ClassVar[bool] = True
+
     functions: None = None
     tools: None = None
     function_call: None = None
@@ -161,6 +166,7 @@ class JsonParams(CompleteParams):
 
 
 class FunctionCallParams(CompleteParams):
+    needs_functions: ClassVar[bool] = True
     messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=100_000)]
 
 
@@ -194,6 +200,13 @@ class CountTokensParams(_Shape):
     timeout_s: Annotated[Number, Field(gt=0)] | None = None
     request_id: RequestName | None = None
 
+
+#: What each method that is answered by a reply to messages takes.
+SHAPES: Mapping[str, type[CompleteParams]] = {
+    "complete": CompleteParams,
+    "json": JsonParams,
+    "function_call": FunctionCallParams,
+}
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -249,9 +262,3 @@ def _plain(message: str) -> str:
         .replace("should be greater than", "must be >")
         .replace("should be", "must be")
     )
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Find the known name that was probably meant."""
-    near = difflib.get_close_matches(name[:100], list(known), n=1, cutoff=0.6)
-    return near[0] if near else None

@@ -7,11 +7,14 @@ it, and gives way to what the caller did give.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sutlerd.domain.call import SHOWN_HASH_CHARS, PromptUse
-from sutlerd.pipeline.params import RunParams, parse
+from sutlerd.pipeline.shapes import parse_run
 from sutlerd.prompts.registry import Expanded, Registry
+
+if TYPE_CHECKING:
+    from sutlerd.pipeline.params import RunParams
 
 #: A default gives way not only to its own name.
 _GIVES_WAY_TO = {
@@ -25,7 +28,7 @@ def fill_in(
     params: Mapping[str, Any], registry: Registry, aliases: Collection[str]
 ) -> tuple[RunParams, Expanded]:
     """Give the options of ``prompts.run`` and the messages. Raises ``InvalidParams``."""
-    options = parse(RunParams, params)
+    options = parse_run(params)
     expanded = registry.expand(options.name, options.variables)
     brought = dict(expanded.defaults)
     model_class = brought.pop("model_class", None)
@@ -37,7 +40,7 @@ def fill_in(
         if any(params.get(other) is not None for other in _GIVES_WAY_TO.get(name, (name,))):
             del brought[name]
     if brought:
-        options = parse(RunParams, {**params, **brought})
+        options = parse_run({**params, **brought})
     return options, expanded
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from sutlerd.domain.call import ChatRequest, Labels
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.record import record
-from sutlerd.pipeline.params import CountTokensParams, EmbedParams, Options
+
+if TYPE_CHECKING:
+    from sutlerd.pipeline.params import CountTokensParams, EmbedParams, Options
 
 #: Says nothing, as if it were left out.
 _NOTHING: Final[tuple[Any, ...]] = (None, [], {})

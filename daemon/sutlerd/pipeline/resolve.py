@@ -8,7 +8,7 @@ until when, and under which key the answer is stored.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sutlerd.cache.fingerprint import fingerprint
 from sutlerd.config.schema import LlmConfig
@@ -18,34 +18,23 @@ from sutlerd.domain.errors import InvalidParams
 from sutlerd.domain.record import record
 from sutlerd.pipeline.extra import forbidden_extra
 from sutlerd.pipeline.messages import check_messages
-from sutlerd.pipeline.params import (
-    ChatParams,
-    CompleteParams,
-    FunctionCallParams,
-    JsonParams,
-    Options,
-    RunParams,
-    parse,
-)
 from sutlerd.pipeline.player import Player
 from sutlerd.pipeline.prompting import fill_in, labelled
 from sutlerd.pipeline.question import Question, chat_asked, question
 from sutlerd.pipeline.route import Router
 from sutlerd.pipeline.schema_shape import schema_problems
+from sutlerd.pipeline.shapes import parse_chat, parse_messages
 from sutlerd.pipeline.tape import Tape
 from sutlerd.prompts.library import PromptLibrary
 from sutlerd.providers.contract import BuiltRequest, Provider
+
+if TYPE_CHECKING:
+    from sutlerd.pipeline.params import ChatParams, CompleteParams, Options, RunParams
 
 #: What a call has that is answered from a recording.
 _REPLAYED = (Route(provider="recording", model="recorded"),)
 _NOT_BUILT = BuiltRequest(model="recorded", path="", body={})
 _LABELS = ("component", "project", "rank")
-#: What each method that is answered by a reply takes.
-SHAPES: Mapping[str, type[CompleteParams]] = {
-    "complete": CompleteParams,
-    "json": JsonParams,
-    "function_call": FunctionCallParams,
-}
 
 
 @record
@@ -96,13 +85,13 @@ class Resolver:
         options: CompleteParams | ChatParams | RunParams
         use = None
         if method == "chat":
-            options = parse(ChatParams, params)
+            options = parse_chat(params)
             raw = _from_prompt(options.prompt, options.system)
         elif method == "prompts.run":
             options, expanded = fill_in(params, self._library.registry, self._llm.aliases)
             raw, use = list(expanded.messages), expanded.use
         else:
-            options = parse(SHAPES[method], params)
+            options = parse_messages(method, params)
             raw = _messages_of(options)
         messages, problems = check_messages(raw)
         request = self._chat_request(options, messages, problems)
@@ -224,7 +213,7 @@ class Resolver:
     ) -> ChatRequest:
         functions, function_call = _functions(options, problems)
         json_mode, schema = _format(options, problems)
-        json_mode = json_mode or (isinstance(options, JsonParams) and schema is None)
+        json_mode = json_mode or (options.is_json and schema is None)
         max_tokens = options.max_tokens
         if options.max_completion_tokens is not None:
             if max_tokens not in (None, options.max_completion_tokens):
@@ -303,7 +292,7 @@ def _functions(
     functions = tuple(spec.model_dump(exclude_none=True) for spec in specs)
     for number, spec in enumerate(specs):
         problems += schema_problems(spec.parameters, f"params.functions[{number}].parameters")
-    if not specs and isinstance(options, FunctionCallParams):
+    if not specs and options.needs_functions:
         problems.append("params.functions: Field required")
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sutlerd.domain.call import Route
 from sutlerd.domain.errors import InvalidParams
-from sutlerd.pipeline.params import nearest
+from sutlerd.pipeline.nearest import nearest
 
 
 class Listed(Protocol):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from importlib import metadata
 from pathlib import Path
 
 from sutlerd.domain.record import record
@@ -54,6 +53,8 @@ def find_weights(model_path: Path | None) -> Weights:
     if model_path is not None:
         _check(model_path, "embedded.model_path")
         return Weights(path=model_path, model=model_name(model_path), dimension=None)
+    from importlib import metadata  # brings the parser of mails along
+
     try:
         found = metadata.distribution(_PACKAGE).locate_file(_FILE_IN_PACKAGE)
     except metadata.PackageNotFoundError:

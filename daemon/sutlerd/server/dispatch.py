@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from sutlerd.domain.call import MAX_LABELS
 from sutlerd.domain.errors import (
     AccessDenied,
     CallError,
@@ -19,16 +20,17 @@ from sutlerd.domain.errors import (
 )
 from sutlerd.ledger.rows import payer_of
 from sutlerd.pipeline.hits import MAX_PARAMS_BYTES
-from sutlerd.pipeline.params import MAX_LABELS, nearest, parse
+from sutlerd.pipeline.nearest import nearest
 from sutlerd.pipeline.result import Answer, compose_hit
-from sutlerd.server.methods import METHODS, REPLY_METHODS, Method
 from sutlerd.server.pending import PendingReply, PendingTask
 from sutlerd.server.replies import chunk_lines, encode_id, error_line, result_line, value_line
-from sutlerd.server.requests import Request
+from sutlerd.server.requests import REPLY_METHODS, Request
+from sutlerd.system.late import LOADING
 from sutlerd.telemetry.conventions import CHAT, EMBEDDINGS
 
 if TYPE_CHECKING:
     from sutlerd.server.connection import Connection
+    from sutlerd.server.methods import Method
 
 _REQUEST_NAME = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _SHOWN_METHOD = 100
@@ -44,7 +46,7 @@ def dispatch(connection: Connection, request: Request) -> None:
         if not _answer_hit(connection, request):
             _begin_reply(connection, request)
         return
-    method = METHODS.get(request.method)
+    method = _methods().get(request.method)
     try:
         if method is None:
             raise _no_such_method(request.method)
@@ -59,6 +61,13 @@ def dispatch(connection: Connection, request: Request) -> None:
             )
             connection.hub.pipeline.teller.refused(EMBEDDINGS, caller, params, error)
         connection.send(error_line(request.id, error))
+
+
+def _methods() -> Mapping[str, Method]:
+    """Give the table of methods, which is loaded behind READY."""
+    with LOADING:
+        from sutlerd.server.methods import METHODS
+    return METHODS
 
 
 def _answer_hit(connection: Connection, request: Request) -> bool:
@@ -142,6 +151,8 @@ def _labelled(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(connection: Connection, request: Request, method: Method) -> None:
+    from sutlerd.pipeline.params import parse
+
     params = parse(method.params, request.params)
     outcome = method.run(connection.hub.services, connection, params)
     if not isinstance(outcome, Awaitable):
@@ -188,6 +199,6 @@ def _check_open(connection: Connection, method: Method) -> None:
 
 
 def _no_such_method(name: str) -> MethodNotFound:
-    near = nearest(name, [*METHODS, *REPLY_METHODS])
+    near = nearest(name, [*_methods(), *REPLY_METHODS])
     hint = f"; did you mean {near}?" if near else "; hello lists the methods"
     return MethodNotFound(f"no method {name[:_SHOWN_METHOD]!r}{hint}")

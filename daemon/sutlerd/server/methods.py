@@ -35,12 +35,10 @@ from sutlerd.server.account_methods import (
     usage,
 )
 from sutlerd.server.cache_methods import CacheParams, ExportParams, ImportParams
+from sutlerd.server.requests import REPLY_METHODS
 from sutlerd.server.services import Control, Services
 from sutlerd.server.session import Session
 from sutlerd.system.access import uid_of
-
-#: Served by the pipeline, not by a function here.
-REPLY_METHODS = frozenset({"complete", "chat", "json", "function_call", "prompts.run"})
 
 
 class NoParams(BaseModel):

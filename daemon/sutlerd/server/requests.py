@@ -10,6 +10,8 @@ from sutlerd.domain.record import record
 from sutlerd.system import strict
 
 RequestId = int | str | None
+#: Methods that the pipeline answers; all others are functions of ``server.methods``.
+REPLY_METHODS = frozenset({"complete", "chat", "json", "function_call", "prompts.run"})
 _MEMBERS = frozenset({"jsonrpc", "id", "method", "params"})
 
 
