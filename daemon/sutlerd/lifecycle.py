@@ -117,16 +117,21 @@ async def live(
             clock=clock,
             log=log,
         )
-        app.tasks.start(reloading.serve(), "reload")
         with _signals(reloading.ask) as signals:
             app.hub.services.control = reloading.control(lambda: signals.put_nowait(signal.SIGTERM))
             garbage.settle()
             notifier.ready(serving)
+            _start_behind(app, reloading)
             _log_ready(front, http, places, clock.monotonic_s() - started_s, log)
-            app.tasks.start(warm_up(), "warm up")
             await signals.get()
             notifier.stopping("finishing calls under way")
             return await _drain(app, (front, http), signals, app.config.daemon.drain_s, log)
+
+
+def _start_behind(app: App, reloading: Reloading) -> None:
+    """Start what need not be there when the daemon says that it is ready."""
+    app.tasks.start(reloading.serve(), "reload")
+    app.tasks.start(warm_up(), "warm up")
 
 
 def _log_ready(front: Front, http: HttpSide, places: _Places, took_s: float, log: Log) -> None:
