@@ -107,9 +107,12 @@ class FakeDaemon:
         """End as if killed: no more answers, every connection closed, the socket gone."""
         if self._thread is None:
             return
+        # No command of ``_do``: the thread may be gone before it looks for one.
         self._stopping = True
-        self._do(None)
-        self._thread.join()
+        self._wake_in.send(b"x")
+        self._thread.join(_WAIT_S)
+        if self._thread.is_alive():
+            raise AssertionError("the daemon's thread is stuck in an answer")
         self._thread = None
         for connection in list(self.open.values()):
             connection.close()
@@ -134,14 +137,13 @@ class FakeDaemon:
 
     # -- the thread
 
-    def _do(self, command: "Optional[Callable[[Connection], None]]") -> None:
+    def _do(self, command: "Callable[[Connection], None]") -> None:
         """Have a command run for each connection by the daemon's thread; wait for that."""
         done = threading.Event()
 
         def run() -> None:
             for connection in list(self.open.values()):
-                if command is not None:
-                    command(connection)
+                command(connection)
             done.set()
 
         self._commands.append(run)

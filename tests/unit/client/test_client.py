@@ -367,3 +367,12 @@ class Fake(Case):
             bare.connect(daemon.socket_path)
             bare.sendall(b"nonsense\n")
             self.assertIn(b'"invalid_request"', bare.recv(1000))
+
+    def test_it_stops_when_its_thread_was_quicker_than_whoever_stops_it(self):
+        daemon = self.daemon()
+        daemon._stopping = True
+        daemon._wake_in.send(b"x")
+        daemon._thread.join(PATIENCE_S)
+        daemon.stop()
+        daemon.start()
+        self.assertTrue(self.client(daemon).chat("again"))
