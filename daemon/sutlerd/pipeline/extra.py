@@ -10,9 +10,12 @@ from typing import Any
 _FORBIDDEN = frozenset(
     {
         "api_key",
+        "audio",
+        "background",
         "base_url",
         "best_of",
         "echo",
+        "enable_search",
         "extra_body",
         "extra_headers",
         "extra_query",
@@ -27,6 +30,7 @@ _FORBIDDEN = frozenset(
         "max_new_tokens",
         "max_tokens",
         "messages",
+        "modalities",
         "model",
         "models",
         "n",
@@ -34,11 +38,14 @@ _FORBIDDEN = frozenset(
         "n_probs",
         "num_predict",
         "options",
+        "plugins",
+        "prediction",
         "previous_response_id",
         "prompt",
         "provider",
         "response_format",
         "route",
+        "search_parameters",
         "service_tier",
         "speed",
         "stream",
@@ -47,6 +54,7 @@ _FORBIDDEN = frozenset(
         "tool_choice",
         "tools",
         "transforms",
+        "web_search_options",
     }
 )
 

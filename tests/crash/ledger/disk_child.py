@@ -3,6 +3,8 @@
 python disk_child.py full FOLDER COMMAND…     COMMAND makes room on the disk
 python disk_child.py make FOLDER
 python disk_child.py read_only FOLDER
+python disk_child.py turns_read_only FOLDER TRIGGER    "1" written to TRIGGER does it
+python disk_child.py recover FOLDER                    the next start after that
 """
 
 from __future__ import annotations
@@ -93,9 +95,39 @@ async def be_refused(folder: Path) -> None:
     assert f"uid {os.geteuid()}" in refused.value.message
 
 
+async def turn_read_only(folder: Path, trigger: Path) -> None:
+    log = EventList()
+    async with open_ledger_in(folder, log=log) as ledger:
+        ended, pending = (reserved(ledger.try_reserve(spend(100))) for _ in range(2))
+        await asyncio.gather(ended.on_disk(), pending.on_disk())
+        ended.settle(40)
+        await ledger.store.flush()
+        await asyncio.to_thread(trigger.write_text, "1")
+        with pytest.raises(LedgerUnavailable) as refused:
+            await reserved(ledger.try_reserve(spend(100))).on_disk()
+        assert str(folder) in refused.value.message
+        assert "Read-only file system" in refused.value.message
+        assert ledger.store.standing is Standing.FAILED
+        for _ in range(3):
+            assert isinstance(ledger.try_reserve(spend(1)), LedgerUnavailable)
+            reserved(ledger.try_reserve(spend(0))).settle(0)
+            await ledger.tend()
+        pending.settle(40)  # which nobody can write down any more
+        assert [fields["standing"] for fields in log.named("ledger")] == ["failed"]
+
+
+async def recover(folder: Path) -> None:
+    async with open_ledger_in(folder) as ledger:
+        assert [each.cost_nanousd for each in ledger.unknown()] == [100]
+        await reserved(ledger.try_reserve(spend(1))).on_disk()
+    assert read_ledger(folder).settled() == 140
+
+
 if __name__ == "__main__":
     what, where = sys.argv[1], Path(sys.argv[2])
     if what == "full":
         asyncio.run(fill_up(where, sys.argv[3:]))
+    elif what == "turns_read_only":
+        asyncio.run(turn_read_only(where, Path(sys.argv[3])))
     else:
-        asyncio.run({"make": make, "read_only": be_refused}[what](where))
+        asyncio.run({"make": make, "read_only": be_refused, "recover": recover}[what](where))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any, Self
 
@@ -118,6 +119,8 @@ class Kills:
         self.daemon = Killed(forge, folder, config=configured(provider, budget=budget))
         self._asked = 0
         self._acknowledged: set[str] = set()
+        #: Asked and not answered, with the length that was asked for: asked again in a later life.
+        self._owed: deque[tuple[str, int]] = deque()
 
     def live(self, point: str, count: int) -> bool:
         """Let one daemon live until it is killed; tell whether it died at its point."""
@@ -156,6 +159,8 @@ class Kills:
         written += [held.request_id for held in ledger.open]
         assert len(set(written)) == len(written), "an attempt is in the ledger twice"
         assert self._acknowledged <= set(written), "an acknowledged attempt is lost"
+        bought = Counter(r.json["messages"][-1]["content"] for r in self._provider.requests)
+        assert max(bought.values(), default=0) <= 1, "a request id was paid for twice"
         return ledger
 
     def _answer(self, request: Received) -> Answer:
@@ -168,18 +173,32 @@ class Kills:
 
     def _ask(self) -> None:
         """Ask on one connection until it breaks, and remember what was answered."""
+        names: dict[object, tuple[str, int]] = {}
         with contextlib.suppress(OSError, EOFError), WireClient(self.daemon.socket) as client:
-            names: dict[object, str] = {}
             while True:
                 while len(names) < CALLS:
-                    self._asked += 1
-                    name = f"{threading.get_ident()}-{self._asked}-{time.monotonic_ns()}"
-                    most = self._chance.randrange(1, 200)
-                    sent = client.send(
-                        "chat", prompt=name, request_id=name, max_tokens=most, cache="off"
+                    name, most = self._next()
+                    names[name] = name, most
+                    client.send(
+                        "chat",
+                        as_id=name,
+                        prompt=name,
+                        request_id=name,
+                        max_tokens=most,
+                        cache="off",
                     )
-                    names[sent] = name
                 line = client.line()
-                name = names.pop(line["id"])
+                name, _ = names.pop(line["id"])
                 if "result" in line:
                     self._acknowledged.add(name)
+                else:
+                    assert line["error"]["data"]["type"] in ("outcome_unknown", "shutting_down")
+        self._owed.extend(names.values())
+
+    def _next(self) -> tuple[str, int]:
+        with contextlib.suppress(IndexError):
+            if self._chance.random() < 0.3:
+                return self._owed.popleft()
+        self._asked += 1
+        name = f"{threading.get_ident()}-{self._asked}-{time.monotonic_ns()}"
+        return name, self._chance.randrange(1, 200)

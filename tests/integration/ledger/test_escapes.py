@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,57 @@ ESCAPES = {
     "modalities": ["audio"],
     "prediction": {"type": "content", "content": "x"},
 }
+
+
+#: What only some wires have; the fields above are refused before any wire is looked at.
+OF_ONE_WIRE = {
+    "openai_compatible": ("plugins", "search_parameters", "background", "audio", "store"),
+    "anthropic_compatible": ("inference_geo", "mcp_servers", "container", "cache_control"),
+    "ollama": ("keep_alive", "raw", "template"),
+}
+TOP_LEVEL = {
+    "n": 50,
+    "best_of": 5,
+    "num_predict": 9,
+    "service_tier": "priority",
+    "tools": [{"type": "web_search"}],
+    "functions": [{"type": "web_search_20250305", "name": "web_search"}],
+    "max_tokens": -1,
+    "max_completion_tokens": 0,
+}
+
+
+@pytest.mark.fault("X8")
+def test_no_wire_has_a_parameter_that_escapes(start: Start, provider: ScriptedProvider) -> None:
+    providers = {
+        kind: {"kind": kind, "base_url": provider.address, "default_model": "m", "models": ["m"]}
+        for kind in OF_ONE_WIRE
+    }
+    daemon = start(
+        providers=providers,
+        default_provider="openai_compatible",
+        prices={"m": {"input_usd": 1, "output_usd": 2}},
+        budget={"daily_limit_usd": 1},
+    )
+    with WireClient(daemon.socket) as client:
+
+        def refused(**params: Any) -> str:
+            reply = client.ask("chat", prompt="x", **params)
+            return str(reply["error"]["data"]["type"]) if "error" in reply else "answered"
+
+        for kind, names in OF_ONE_WIRE.items():
+            for name in (*ESCAPES, *names):
+                kinds = {refused(provider=kind, extra={name: ESCAPES.get(name, "x")})}
+                assert kinds == {"invalid_params"}, (kind, name)
+        for name, value in TOP_LEVEL.items():
+            assert refused(**{name: value}) == "invalid_params", name
+        assert not provider.requests
+        # A length that is given is what is held, by either name of it.
+        client.result("chat", prompt="x", max_completion_tokens=7)
+        client.result("chat", prompt="x", max_tokens=70)
+    daemon.stop()
+    short, long = (record.held.amount_nanousd for record in ledger_of(daemon).records)
+    assert long - short == (70 - 7) * NANO_OUT
 
 
 @pytest.mark.fault("X8")
