@@ -122,7 +122,7 @@ class Site:
         refusal = judge(
             request.method, headers, headers.getall("Host", []), over_tcp=client.over_tcp
         )
-        if refusal is not None:
+        if refusal is not None and (door is not None or refusal.kind != "media_type"):
             return refusal
         caller: Caller | None = client.caller
         if client.over_tcp and not (door is not None and door.is_open):

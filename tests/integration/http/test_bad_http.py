@@ -145,6 +145,8 @@ def test_paths_that_are_not_served_say_so_in_each_apis_shape(rig: Rig) -> None:
         assert told.status == 404
         assert f"POST {path} is not served here" in told.json["error"]["message"]
         assert told.json["error"]["code"] == "not_found"
+    upload = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert over_unix(rig.daemon, "POST", "/v1/files", b"--x--", upload).status == 404
     for headers in ({"Anthropic-Version": "2023-06-01"}, None):
         path = "/v1/files?beta=true" if headers else "/v1/messages/batches"
         told = over_unix(rig.daemon, "GET", path, headers=headers)

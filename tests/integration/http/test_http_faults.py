@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.contract import answers
-from tests.contract.answers import Answer, Hang, Wait
+from tests.contract.answers import Answer, Gate, Hang, Send, Step, Wait
 from tests.integration.faults.rig import Rig, held
 from tests.integration.http.rig import http_rig, http_socket, new_token, over_unix, port_of
 
 _PIECE = "x" * 65_536
+_PORTION = 4
 _RECEIVE_BUFFER = 4096
 CHAT = "/v1/chat/completions"
 
@@ -68,19 +69,40 @@ def _flood(pieces: int) -> Answer:
 @pytest.mark.fault("C1")
 def test_a_slow_http_reader_is_cut_at_the_limit_and_its_fellow_loses_nothing(folder: Path) -> None:
     limits = {"owed_max_bytes": 1 << 20, "owed_pause_bytes": 1 << 16, "owed_resume_bytes": 1 << 14}
-    pieces = 160
+    portions = 20
     with http_rig(folder, limits=limits) as rig, rig.client() as fast:
-        rig.answers["much"] = _flood(pieces)
+        rig.answers["much"] = _flood_in_portions(portions)
         with connected(rig, small=True) as slow:
             slow.sendall(request("much", stream=True))
             rig.wait_until_asked("much")
             model = {"messages": [{"role": "user", "content": "much"}], "model": "test-model"}
-            chunks, final = fast.final(fast.send("complete", stream=True, **model))
+            fast.send("complete", stream=True, **model)
+            deltas: list[str] = []
+            # What the fast one has not read is never near the limit, however slow this machine.
+            for portion in range(portions):
+                while sum(map(len, deltas)) < (portion + 1) * _PORTION * len(_PIECE):
+                    deltas.append(fast.line()["params"]["delta"])
+                rig.provider.open(f"portion {portion}")
+            final = fast.line()
             until(rig, "clients_cut", 1)
             assert b"[DONE]" not in rest(slow)
-        assert final["result"]["content"] == _PIECE * pieces
-        assert "".join(chunk["delta"] for chunk in chunks) == _PIECE * pieces
+        whole = _PIECE * _PORTION * portions
+        assert final["result"]["content"] == whole
+        assert "".join(deltas) == whole
         assert rig.asked("much") == 1
+
+
+def _flood_in_portions(portions: int) -> Answer:
+    """Stream a portion, and the next when the gate of the one before is opened."""
+    steps: list[Step] = []
+    pieces = 0
+    for step in answers.openai_stream([_PIECE] * _PORTION * portions).steps:
+        steps.append(step)
+        if isinstance(step, Send) and _PIECE.encode() in step.data:
+            pieces += 1
+            if pieces % _PORTION == 0:
+                steps.append(Gate(f"portion {pieces // _PORTION - 1}"))
+    return Answer(tuple(steps), 1, 1)
 
 
 @pytest.mark.fault("C1")
