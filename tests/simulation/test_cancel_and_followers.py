@@ -7,6 +7,7 @@ that most calls share flights.
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -175,3 +176,27 @@ def test_the_flight_lives_while_anyone_waits_and_a_failed_attempt_is_tried_again
 
     for seed in range(40):
         World(seed, failures=0.6).live(scenario)
+
+
+def test_who_follows_another_account_that_has_no_money_left_goes_on_its_own() -> None:
+    rules = [{"per": "uid", "match": 1000, "limit_usd": Decimal("0.000001")}]
+    prices = {"m": {"input_usd": 1, "output_usd": 2}}
+    billing = {
+        "kind": "openai_compatible",
+        "base_url": "http://127.0.0.1:1/v1",
+        "default_model": "m",
+        "models": ["m"],
+    }
+    llm = {"prices": prices, "budget": {"rules": rules}, "providers": {"sim": billing}}
+    world = World(1, llm=llm)
+
+    async def scenario(world: World) -> None:
+        poor, other, rich = (Wire(world, uid=uid) for uid in (1000, 1000, 1001))
+        lines = await asyncio.gather(
+            *(wire.answer("chat", prompt="the same", timeout_s=60) for wire in (poor, other, rich))
+        )
+        assert [line["error"]["data"]["type"] for line in lines[:2]] == ["budget_exceeded"] * 2
+        assert lines[2]["result"]["coalesced"] is False
+        assert world.transport.asked == {"the same": 1}
+
+    world.live(scenario)

@@ -112,7 +112,7 @@ class Attempts:
                 leg = trip.failed or leg
                 provider = self._providers[leg.route.provider]
                 trip.ends = error_of(failure, leg.route, provider, trip.told, is_asked)
-                decision = self._decide(trip, failure)
+                decision = self._decide(trip, failure, leg.route)
             if journey.is_deserted:
                 leg = None
             elif isinstance(decision, Again):
@@ -130,7 +130,7 @@ class Attempts:
             retry_after_sent=self._retry_after_sent,
         )
 
-    def _decide(self, trip: Trip[T], failure: AttemptFailed) -> Decision:
+    def _decide(self, trip: Trip[T], failure: AttemptFailed, route: Route) -> Decision:
         now_s = self._clock.monotonic_s()
         return trip.effort.after(
             failure,
@@ -138,6 +138,7 @@ class Attempts:
             time_left_s=trip.journey.time_left_s(),
             chance=self._chance(),
             granted=lambda: self._experience.retry_budget.take(now_s),
+            refused_in_row=self._turnstile.refused_in_row(route),
         )
 
     async def _hedged(self, trip: Trip[T], leg: Leg) -> Arrived[T]:

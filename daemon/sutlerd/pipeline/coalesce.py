@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from sutlerd.domain.errors import CallError, Overloaded
 from sutlerd.ledger.reservation import Reservation
@@ -67,7 +67,8 @@ class Flight:
 
     def __init__(self, flights: Flights, key: Hashable | None) -> None:
         self._flights = flights
-        self._followers: dict[Follower, None] = {}
+        #: What each asks, on whose account; ``None`` for one that cannot go on by itself.
+        self._followers: dict[Follower, tuple[Hashable, Any] | None] = {}
         self._cancel: Callable[[], object] | None = None
         self._done = False
         self._drain_s = 0.0
@@ -104,12 +105,14 @@ class Flight:
         """Give the end of the most patient follower's time."""
         return max((follower.deadline_s for follower in self._followers), default=0.0)
 
-    def join(self, follower: Follower, *, stores: bool) -> None:
+    def join(
+        self, follower: Follower, *, stores: bool, asks: tuple[Hashable, Any] | None = None
+    ) -> None:
         if len(self._followers) >= MAX_FOLLOWERS:
             raise Overloaded("too many calls wait for this same answer", retry_after_s=1.0)
         if self.opener is None:
             self.opener = follower
-        self._followers[follower] = None
+        self._followers[follower] = asks
         self.stores = self.stores or stores
         if follower.wants_pieces and self.pieces:
             follower.on_pieces(self.pieces)
@@ -146,6 +149,27 @@ class Flight:
             if follower.wants_pieces and not self.pieces:
                 follower.on_pieces(answer.pieces())
             follower.on_answer(answer, coalesced=follower is not self.opener)
+
+    def heir(self, account: Hashable, error: CallError) -> Any:
+        """Refuse all of one account, and give what the first of another asks.
+
+        From then on that one opened the flight. ``None``: there is no such one, and nobody was
+        told.
+        """
+        others = [
+            (who, asks[1])
+            for who, asks in self._followers.items()
+            if asks is not None and asks[0] != account
+        ]
+        if not others or self.was_heard:
+            return None
+        self.opener, asked = others[0]
+        self.tried = []
+        staying = {who for who, _ in others}
+        for follower in [who for who in self._followers if who not in staying]:
+            del self._followers[follower]
+            follower.on_error(error)
+        return asked
 
     def fail(self, error: CallError) -> None:
         for follower in self._close():

@@ -83,9 +83,11 @@ class Effort:
         time_left_s: float,
         chance: float,
         granted: Callable[[], bool],
+        refused_in_row: int = 0,
     ) -> Decision:
         """Decide what follows a failure. ``time_left_s`` is the most patient caller's;
-        ``granted`` takes leave from the budget of retries."""
+        ``granted`` takes leave from the budget of retries. ``refused_in_row``: how often the
+        limit's calls, of anybody, were told "too many" without an answer in between."""
         if failure.outcome is Outcome.UNKNOWN:
             self.unknown_outcomes += 1
             if not self.retry_after_sent:
@@ -96,6 +98,10 @@ class Effort:
         if self.attempts_left <= 0 or self.unknown_outcomes > 1:
             return GiveUp()
         if failure.verdict in (Verdict.CLOSED, Verdict.MODEL_GONE):
+            return onward
+        hintless = failure.status == _TOO_MANY and failure.retry_after_s is None
+        if hintless and self.tries_here > 1 and refused_in_row <= self.tries_here:
+            # Nobody else was refused: it is this call that never fits, whenever it comes.
             return onward
         if self.routes_left > 0 and self.attempts_left <= self.routes_left:
             return NextRoute()

@@ -10,14 +10,21 @@ the read callback. From there on the flight runs as a task of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Mapping
 from functools import partial
 from typing import Any
 
 from sutlerd.cache.contract import SecondTier, Store
 from sutlerd.domain.call import CacheMode, Call
 from sutlerd.domain.caller import Caller
-from sutlerd.domain.errors import CacheMiss, CallError, InternalError
+from sutlerd.domain.errors import (
+    BudgetExceeded,
+    CacheMiss,
+    CallError,
+    InternalError,
+    Overloaded,
+    RateLimited,
+)
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.reply import Reply
 from sutlerd.pipeline.coalesce import Flight, Flights, Follower
@@ -39,6 +46,8 @@ from sutlerd.telemetry.meter import Meter
 #: How long a paid answer waits for its record to be written.
 STORE_LIMIT_S = 0.1
 STORED_FINISHES = ("stop", "tool_calls", "length")
+#: Refusals that say nothing of what somebody else's account would be told.
+_OWN = (BudgetExceeded, RateLimited, Overloaded)
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
@@ -121,7 +130,7 @@ class Pipeline:
         else:
             self._note(resolved, flight)
             self._flights.joined_count += 1
-            flight.join(follower, stores=call.cache_mode.writes)
+            flight.join(follower, stores=call.cache_mode.writes, asks=_asks(resolved))
         if resolved.question is not None and asking is not None:
             flight.taped.append((follower, resolved.question, asking))
         return flight
@@ -181,12 +190,19 @@ class Pipeline:
         call = resolved.call
         shared = call.cacheable and call.cache_mode in (CacheMode.ON, CacheMode.READ_ONLY)
         flight = self._flights.open(resolved.flight_key if shared else None)
-        flight.join(follower, stores=call.cache_mode.writes)
+        flight.join(follower, stores=call.cache_mode.writes, asks=_asks(resolved))
         task = self._spawn(self._fly(flight, resolved), f"flight {call.request_id}")
         flight.runs_with(task.cancel, drain_s=self._drain_s)
         return flight
 
     async def _fly(self, flight: Flight, resolved: Resolved) -> None:
+        asked: Resolved | None = resolved
+        while asked is not None:
+            asked = await self._fly_for(flight, asked)
+
+    async def _fly_for(self, flight: Flight, resolved: Resolved) -> Resolved | None:
+        """Bring the answer on the account of who asks for it; give who is to try after that
+        one was refused for a reason of its own."""
         call = resolved.call
         started_s = self._clock.monotonic_s()
         try:
@@ -209,6 +225,10 @@ class Pipeline:
             self._finish(flight, Answer(payload=known.payload, cached=True))
         except CallError as error:
             self.teller.called(flight, call, started_s, error=error)
+            if isinstance(error, _OWN) and not any(tried.sent_s for tried in flight.tried):
+                heir: Resolved | None = flight.heir(_asks(resolved)[0], error)
+                if heir is not None:
+                    return heir
             flight.fail(error)
         except asyncio.CancelledError:
             self.teller.called(flight, call, started_s)
@@ -219,6 +239,7 @@ class Pipeline:
             raise
         else:
             self._finish(flight, answer)
+        return None
 
     def _finish(self, flight: Flight, answer: Answer) -> None:
         for question, asking in flight.asked_of_followers():
@@ -302,6 +323,12 @@ class Pipeline:
             attempt_s=arrived.attempts[-1]["ms"] / 1000,
             tokens_out=arrived.brought.usage.tokens_out,
         )
+
+
+def _asks(resolved: Resolved) -> tuple[Hashable, Resolved]:
+    """Give what a follower asks with the account that it asks on."""
+    call = resolved.call
+    return (call.caller.uid, call.caller.job, call.labels), resolved
 
 
 def _give(answer: Answer, follower: Follower) -> None:

@@ -200,6 +200,10 @@ class Turnstile:
             passed.learner.told(seen, need, passed.permit.sent, now_s)
         self.gate.end(passed.permit, used)
 
+    def refused_in_row(self, route: Route) -> int:
+        """Tell how often a route's limit was said to be used up since its last answer."""
+        return self._refusals.get(self._boundaries.of(route), 0)
+
     def recheck(self, passed: Passed) -> None:
         """Let all who wait where this attempt passed look whether they still may."""
         self.gate.recheck(passed.permit.ask.boundary)

@@ -129,3 +129,15 @@ def test_what_may_have_been_billed_ends_it_where_the_operator_says_so() -> None:
     tried.starts()
     assert after(tried, failed(outcome=Outcome.UNKNOWN)) == GiveUp()
     assert isinstance(after(effort(), failed(outcome=Outcome.NOT_SENT)), Again)
+
+
+@pytest.mark.fault("P5")
+def test_who_alone_is_refused_twice_without_a_hint_is_not_tried_a_third_time() -> None:
+    too_many = AttemptFailed(
+        "no", verdict=Verdict.RETRY, outcome=Outcome.NOT_BILLED, kind="rate_limit", status=429
+    )
+    tried = effort()
+    assert isinstance(after(tried, too_many, refused_in_row=1), Again)
+    tried.starts()
+    assert after(tried, too_many, refused_in_row=2) == GiveUp()
+    assert isinstance(after(tried, too_many, refused_in_row=7), Again), "others are refused, too"
