@@ -63,10 +63,11 @@ class Accounts:
         day = self._days.get(row.day)
         if day is None:
             day = self._days[row.day] = _Day()
-        key = self._place(day, key_of(row))
+        key = key_of(row)
         sums = day.accounts.get(key)
         if sums is None:
-            sums = day.open(key)
+            key = self._place(day, key)
+            sums = day.accounts.get(key) or day.open(key)
         sums.add_row(row)
         return key
 
@@ -99,9 +100,7 @@ class Accounts:
             del self._days[name]
 
     def _place(self, day: _Day, key: AccountKey) -> AccountKey:
-        """Give the account for a key: its own, or as much of its own as there is room for."""
-        if key in day.accounts:
-            return key
+        """Give the account for a new key: its own, or as much of it as there is room for."""
         limits, held = self._limits, day.by_uid[key.uid]
         if len(day.accounts) < limits.per_day:
             if held < limits.labelled:

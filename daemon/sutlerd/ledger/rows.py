@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NamedTuple
 
-from sutlerd.domain.call import Labels
+from sutlerd.domain.call import NO_LABELS, Labels
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.record import record
 from sutlerd.domain.usage import UNKNOWN_USAGE
@@ -103,6 +103,8 @@ _FIELDS: Final = ("request_id", "unix_s", "day", "provider", "model", "kind", "e
 
 def payer_of(caller: Caller, labels: Labels) -> Payer:
     """Tell for whom a call is entered."""
+    if labels is NO_LABELS and not caller.job:
+        return Payer(caller.uid)
     return Payer(
         caller.uid, bounded(caller.job), bounded(labels.component), bounded(labels.project)
     )

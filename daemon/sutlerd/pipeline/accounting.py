@@ -63,17 +63,23 @@ class Accounting:
         """Enter a call whose caller has its answer."""
         served, cached = answer.served, answer.cached
         free = cached or coalesced
-        self._enter(
-            call.request_id,
-            payer_of(call.caller, call.labels),
-            provider=served.provider,
-            model=served.model,
-            kind="chat",
-            cached=int(cached),
-            coalesced=int(coalesced and not cached),
-            saved_nanousd=(served.saved_nanousd or 0) if free else 0,
-            waited_ms=round(answer.trace.get("queued_ms", 0)),
-            prompt=call.prompt.title if call.prompt else None,
+        # Not by ``_enter``: this is on the way of every call.
+        self._add(
+            UsageRow(
+                request_id=call.request_id,
+                unix_s=self._clock.unix_s(),
+                day=self.day(),
+                payer=payer_of(call.caller, call.labels),
+                provider=served.provider,
+                model=served.model,
+                kind="chat",
+                calls=1,
+                cached=int(cached),
+                coalesced=int(coalesced and not cached),
+                saved_nanousd=(served.saved_nanousd or 0) if free else 0,
+                waited_ms=round(answer.trace.get("queued_ms", 0)),
+                prompt=call.prompt.title if call.prompt else None,
+            )
         )
 
     def failed(self, call: Call, error: str, *, passed_s: float) -> None:
@@ -261,15 +267,9 @@ def count(meter: Meter, row: UsageRow) -> None:
             waited_s=row.waited_ms / 1000,
         )
     if row.attempts:
-        meter.spent(
-            row.provider,
-            row.model,
-            tokens={
-                "input": row.tokens_in,
-                "output": row.tokens_out,
-                "cached": row.cached_tokens_in,
-                "cache_write": row.cache_write_tokens_in,
-                "reasoning": row.reasoning_tokens_out,
-            },
-            cost_nanousd=row.cost_nanousd,
-        )
+        tokens = {"input": row.tokens_in, "output": row.tokens_out}
+        if row.cached_tokens_in or row.cache_write_tokens_in or row.reasoning_tokens_out:
+            tokens["cached"] = row.cached_tokens_in
+            tokens["cache_write"] = row.cache_write_tokens_in
+            tokens["reasoning"] = row.reasoning_tokens_out
+        meter.spent(row.provider, row.model, tokens=tokens, cost_nanousd=row.cost_nanousd)

@@ -98,6 +98,8 @@ class Attempts:
         leg: Leg | None = journey.leg(trip.ahead.pop(0))
         while leg is not None:
             try:
+                if self._hedge_after_pct is None:
+                    return await self._attempt(trip, leg, Ear(clock=self._clock))
                 return await self._hedged(trip, leg)
             except RouteClosed as closed:
                 trip.closed.append(closed)
@@ -290,14 +292,14 @@ class Attempts:
 
         Gives also what it cost.
         """
+        if passed.reservation.is_free:
+            return await self._asked(journey, leg, passed, now_s, ear)
         try:
             # From here on a crash finds the reservation, and charges it.
             await passed.reservation.on_disk()
         except BaseException:
             self._turnstile.unsent(passed)
             raise
-        if passed.reservation.is_free:
-            return await self._asked(journey, leg, passed, now_s, ear)
         journey.paid.append(passed.reservation)
         try:
             return await self._asked(journey, leg, passed, now_s, ear)

@@ -78,9 +78,10 @@ class RequestLog:
             self._store.put(key, asked.request_hash + rest, scope=scope, ttl_s=KEPT_S)
 
     def _record(self, asked: Asked) -> bytes | None:
-        record = self._passing.get(asked.record_key)
+        key = asked.record_key
+        record = self._passing.get(key)
         if record is None or record[_HASH_BYTES:] == _STORED:
-            record = self._store.get(asked.record_key)
+            record = self._store.get(key)
         return record
 
 

@@ -27,8 +27,9 @@ def check_messages(messages: list[dict[str, Any]]) -> tuple[tuple[dict[str, Any]
 
 
 def _checked(message: dict[str, Any], path: str, problems: list[str]) -> dict[str, Any]:
-    surplus = sorted(message.keys() - _MEMBERS)
-    problems += [f"{path}.{member[:100]}: no such member of a message" for member in surplus]
+    if not message.keys() <= _MEMBERS:
+        surplus = sorted(message.keys() - _MEMBERS)
+        problems += [f"{path}.{member[:100]}: no such member of a message" for member in surplus]
     role = message.get("role")
     if role not in _ROLES:
         problems.append(f"{path}.role: must be one of {', '.join(_ROLES)}")

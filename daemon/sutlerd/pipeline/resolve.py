@@ -286,6 +286,8 @@ def _from_prompt(prompt: str, system: str | None) -> list[dict[str, Any]]:
 def _functions(
     options: Options, problems: list[str]
 ) -> tuple[tuple[dict[str, Any], ...], str | dict[str, str] | None]:
+    if options.functions is None and options.tools is None and _asks_no_choice(options):
+        return (), None
     if options.functions is not None and options.tools is not None:
         problems.append("params.tools: give either functions or tools")
     specs = options.functions or [tool.function for tool in options.tools or ()]
@@ -310,6 +312,12 @@ def _functions(
     if choice is not None and not functions and choice != "none":
         problems.append("params.function_call: there are no functions to call")
     return functions, choice
+
+
+def _asks_no_choice(options: Options) -> bool:
+    if isinstance(options, FunctionCallParams):
+        return False
+    return options.function_call is None and options.tool_choice is None
 
 
 def _format(options: Options, problems: list[str]) -> tuple[bool, dict[str, Any] | None]:

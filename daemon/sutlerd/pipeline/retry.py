@@ -56,7 +56,7 @@ def closed_s(refusals: int, *, chance: float) -> float:
     return BACKOFF_FIRST_S + (ceiling_s - BACKOFF_FIRST_S) * chance
 
 
-@dataclass(kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Effort:
     """What was tried so far for one flight. ``retry_after_sent``: whether an attempt that may
     have been billed is followed by another."""

@@ -113,9 +113,14 @@ class Pipeline:
             self._replay(self._tape, resolved, follower)
             return None
         asking = self._asking(resolved)
-        flight = self._known_flight(resolved)
+        asked = None
+        if call.idempotent:
+            asked = Asked(
+                uid=call.caller.uid, request_id=call.request_id, request_hash=resolved.key
+            )
+        flight = None if asked is None else self._under_way.flight_of(asked)
         if flight is None:
-            payload = self._known_answer(resolved)
+            payload = self._known_answer(resolved, asked)
             if payload is not None:
                 self._record(resolved.question, asking, payload)
                 _give(Answer(payload=payload, cached=True), follower)
@@ -126,9 +131,9 @@ class Pipeline:
             if call.cache_mode is CacheMode.ONLY:
                 raise CacheMiss("nothing is stored for this request, and cache is 'only'")
             flight = self._open(resolved, follower)
-            self._note(resolved, flight)
+            self._note(asked, flight)
         else:
-            self._note(resolved, flight)
+            self._note(asked, flight)
             self._flights.joined_count += 1
             flight.join(follower, stores=call.cache_mode.writes, asks=_asks(resolved))
         if resolved.question is not None and asking is not None:
@@ -149,31 +154,16 @@ class Pipeline:
         payload = player.play(resolved.question)
         _give(Answer(payload=payload, cached=True), follower)
 
-    def _note(self, resolved: Resolved, flight: Flight) -> None:
+    def _note(self, asked: Asked | None, flight: Flight) -> None:
         """Know under which id a flight is followed, here and where it is paid for."""
-        call = resolved.call
-        if call.idempotent:
-            asked = Asked(
-                uid=call.caller.uid, request_id=call.request_id, request_hash=resolved.key
-            )
-            if self._under_way.add(asked, flight):
-                for reservation in flight.paid:
-                    reservation.write_askers()
+        if asked is not None and self._under_way.add(asked, flight):
+            for reservation in flight.paid:
+                reservation.write_askers()
 
-    def _known_flight(self, resolved: Resolved) -> Flight | None:
+    def _known_answer(self, resolved: Resolved, asked: Asked | None) -> bytes | None:
         call = resolved.call
-        if not call.idempotent:
-            return None
-        return self._under_way.flight_of(
-            Asked(uid=call.caller.uid, request_id=call.request_id, request_hash=resolved.key)
-        )
-
-    def _known_answer(self, resolved: Resolved) -> bytes | None:
-        call = resolved.call
-        if call.idempotent:
-            payload = self._request_log.answer_to(
-                Asked(uid=call.caller.uid, request_id=call.request_id, request_hash=resolved.key)
-            )
+        if asked is not None:
+            payload = self._request_log.answer_to(asked)
             if payload is not None:
                 return payload
         if call.cacheable and call.cache_mode.reads:
@@ -206,7 +196,9 @@ class Pipeline:
         call = resolved.call
         started_s = self._clock.monotonic_s()
         try:
-            payload = await self._from_second_tier(call, resolved.key)
+            payload = None
+            if self._second_tier is not None:
+                payload = await self._from_second_tier(call, resolved.key)
             if payload is not None:
                 answer = Answer(payload=payload, cached=True)
             else:
@@ -216,7 +208,8 @@ class Pipeline:
                 )
                 arrived = earned.arrived
                 answer = self._keep(flight, resolved, arrived, earned.cost_nanousd)
-                await self._made_sure(flight, answer)
+                if flight.asked and answer.cost_nanousd != 0:
+                    await self._made_sure()
                 self._measure(flight, arrived, started_s)
                 self.teller.called(flight, call, started_s, arrived=arrived, answer=answer)
         except Known as known:
@@ -300,18 +293,17 @@ class Pipeline:
             ),
         )
 
-    async def _made_sure(self, flight: Flight, answer: Answer) -> None:
+    async def _made_sure(self) -> None:
         """Have a paid answer that may be asked for again on disk before anybody gets it.
 
         Who loses it with a killed daemon asks again under the same id, and must not pay twice.
         A store that is slow or broken delays the answer no longer than its limit.
         """
-        if flight.asked and answer.cost_nanousd != 0:
-            try:
-                async with asyncio.timeout(STORE_LIMIT_S):
-                    await self._store.flush()
-            except TimeoutError:
-                pass
+        try:
+            async with asyncio.timeout(STORE_LIMIT_S):
+                await self._store.flush()
+        except TimeoutError:
+            pass
 
     def _measure(self, flight: Flight, arrived: Arrived[Reply], started_s: float) -> None:
         route = arrived.leg.route

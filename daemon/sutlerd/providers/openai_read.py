@@ -179,6 +179,8 @@ def _has_text(part: Mapping[str, Any]) -> bool:
 
 def read_tokens(value: Any) -> int | None:
     """Take a count only if it is one; anything else is as not said."""
+    if value is None:
+        return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if 0 <= value < _MAX_COUNT else None

@@ -203,7 +203,8 @@ class Hub:
         self._calls -= 1
         self._calls_bytes -= line_bytes
         _count_down(self._calls_by_uid, caller.uid)
-        self._changed()
+        if self._watchers:
+            self._changed()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition on calls or connections holds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 
 class SystemClock:
@@ -14,6 +15,4 @@ class SystemClock:
 
     monotonic_s: Callable[[], float] = staticmethod(time.monotonic)
     unix_s: Callable[[], float] = staticmethod(time.time)
-
-    def boottime_s(self) -> float:
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    boottime_s: Callable[[], float] = staticmethod(partial(time.clock_gettime, time.CLOCK_BOOTTIME))

@@ -113,9 +113,12 @@ class Meter:
             self.errors[place[0], error] += calls
         else:
             self.cache_misses += fresh
-            for status, count in (("ok", fresh), ("cached", cached), ("coalesced", coalesced)):
-                if count:
-                    self.requests[*place, status] += count
+            if fresh:
+                self.requests[*place, "ok"] += fresh
+            if cached:
+                self.requests[*place, "cached"] += cached
+            if coalesced:
+                self.requests[*place, "coalesced"] += coalesced
         if saved_nanousd:
             self.saved_nanousd[place] += saved_nanousd
         if waited_s > 0:
