@@ -315,7 +315,7 @@ def _functions(
 
 
 def _asks_no_choice(options: Options) -> bool:
-    if isinstance(options, FunctionCallParams):
+    if options.needs_functions:
         return False
     return options.function_call is None and options.tool_choice is None
 
