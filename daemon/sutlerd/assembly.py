@@ -21,6 +21,7 @@ from sutlerd.generation import Generation, Generations
 from sutlerd.ledger.price_list import read_published
 from sutlerd.ledger.prices import PriceTable, Seller
 from sutlerd.ledger.written_prices import tariff_of
+from sutlerd.pipeline.absent import absent
 from sutlerd.pipeline.account_views import AccountViews
 from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.budget_views import BudgetViews
@@ -109,6 +110,7 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
     resolver = Resolver(
         llm=llm,
         router=router,
+        absent=absent(providers.keyless, router),
         providers=providers,
         instance=lasting.instance,
         library=lasting.library,
@@ -226,7 +228,6 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
     limits, lasting = ground.config.limits, ground.lasting
     embeddings = Embeddings(
         resolver=ground.resolver,
-        router=ground.router,
         providers=ground.providers,
         attempts=ground.attempts,
         costs=ground.costs,

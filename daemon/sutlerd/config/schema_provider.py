@@ -129,3 +129,10 @@ class ProviderConfig(Group):
         if self.api_key is not None and not self.api_key.is_set:
             return f"{self.api_key.origin} is not set"
         return None
+
+    @property
+    def lacks_key(self) -> bool:
+        """Whether a key is all that this provider wants."""
+        if not self.enabled or self.dialect not in SERVED_DIALECTS:
+            return False
+        return self.preset.key_needed if self.api_key is None else not self.api_key.is_set

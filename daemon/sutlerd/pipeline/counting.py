@@ -63,7 +63,7 @@ class Counting:
             asked, problems = check_messages(params.messages)
             if problems:
                 raise InvalidParams(problems)
-        route = self._router.chain(model=params.model, provider=params.provider, fallback=False)[0]
+        route = self._router.chain(model=params.model, provider=params.provider, fallback=None)[0]
         deadline_s = self._resolver.deadline_s(params.timeout_s, self._clock.monotonic_s())
         try:
             count = await self._providers[route.provider].count_tokens(

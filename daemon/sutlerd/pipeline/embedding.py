@@ -30,7 +30,6 @@ from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.player import Player
 from sutlerd.pipeline.question import embed_asked, question
 from sutlerd.pipeline.resolve import Resolver, traceparent_of
-from sutlerd.pipeline.route import Router
 from sutlerd.pipeline.tape import Tape
 from sutlerd.pipeline.telling import Teller
 from sutlerd.pipeline.till import Bill
@@ -52,7 +51,6 @@ class Embeddings:
         self,
         *,
         resolver: Resolver,
-        router: Router,
         providers: Mapping[str, Provider],
         attempts: Attempts,
         costs: Costs,
@@ -68,7 +66,6 @@ class Embeddings:
         tape: Tape | None = None,
     ) -> None:
         self._resolver = resolver
-        self._router = router
         self._providers = providers
         self._attempts = attempts
         self._costs = costs
@@ -130,7 +127,7 @@ class Embeddings:
         self, params: EmbedParams, caller: Caller, labels: Labels, request_id: str
     ) -> bytes:
         try:
-            route = self._router.embed_route(model=params.model, provider=params.provider)
+            route, refusal = self._resolver.embed_route(params.model, params.provider)
         except CallError as error:
             self._accounting.refused(caller, params.labels, request_id, "embed", error.type)
             raise
@@ -150,7 +147,7 @@ class Embeddings:
             kind="embed",
         )
         try:
-            result, cached, coalesced = await self._embed(params, bill, route)
+            result, cached, coalesced = await self._embed(params, bill, route, refusal)
         except CallError as error:
             enter(error=error.type)
             raise
@@ -161,12 +158,12 @@ class Embeddings:
         return result
 
     async def _embed(
-        self, params: EmbedParams, bill: Bill, route: Route
+        self, params: EmbedParams, bill: Bill, route: Route, refusal: CallError | None
     ) -> tuple[bytes, bool, bool]:
         """Give the result, whether all of it was stored, and whether others bought the rest."""
         caller, now_s = bill.caller, self._clock.monotonic_s()
         deadline_s = self._resolver.deadline_s(params.timeout_s, now_s)
-        provider = self._providers[route.provider]
+        provider = self._resolver.provider_of(route)
         check_texts(params, provider.capabilities(route.model), self._max_reply_bytes)
         mode = CacheMode.OFF if not self._resolver.caches else CacheMode(params.cache or "on")
         keys = await self._keys(params, caller, route, provider)
@@ -175,6 +172,8 @@ class Embeddings:
         unknown = set(missing.values())
         cached_texts = sum(text not in unknown for text in params.texts)
         opened: list[Batch] = []
+        if missing and refusal is not None:
+            raise refusal
         if missing and params.cache == "only":
             raise CacheMiss(f"{len(missing)} of the texts are not stored, and cache is 'only'")
         if missing:

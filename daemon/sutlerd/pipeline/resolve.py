@@ -16,6 +16,7 @@ from sutlerd.domain.call import NO_LABELS, CacheMode, Call, ChatRequest, Labels,
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import InvalidParams
 from sutlerd.domain.record import record
+from sutlerd.pipeline.absent import Absent, Way
 from sutlerd.pipeline.extra import forbidden_extra
 from sutlerd.pipeline.messages import check_messages
 from sutlerd.pipeline.player import Player
@@ -41,13 +42,17 @@ _LABELS = ("component", "project", "rank")
 class Resolved:
     """A call, its request in the first route's spelling, and the key of its answer.
 
-    ``question`` is what a recording knows it by, where one is being made or played.
+    ``question`` is what a recording knows it by, where one is being made or played. Under the
+    keys ``known_first`` there may be answers that come before; with a ``refusal`` there is
+    nothing but what is stored.
     """
 
     call: Call
     built: BuiltRequest
     key: bytes
     question: Question | None = None
+    known_first: tuple[bytes, ...] = ()
+    refusal: InvalidParams | None = None
 
     @property
     def flight_key(self) -> Hashable:
@@ -68,9 +73,11 @@ class Resolver:
         library: PromptLibrary,
         instance: str,
         numbers: Iterator[int],
+        absent: Absent | None = None,
         tape: Tape | None = None,
     ) -> None:
         self._llm = llm
+        self._absent = absent
         self._router = router
         self._providers = providers
         self._library = library
@@ -101,16 +108,43 @@ class Resolver:
             call = self._call(options, caller, request, _REPLAYED, use, now_s)
             replayed = self._question(call, options, params)
             return Resolved(call=call, built=_NOT_BUILT, key=b"", question=replayed)
-        routes = self._router.chain(
-            model=options.model, provider=options.provider, fallback=options.fallback
+        way = self._way(options, use)
+        built = self.provider_of(way.routes[0]).build_chat(request, way.routes[0].model)
+        call = self._call(options, caller, request, way.routes, use, now_s)
+        return Resolved(
+            call=call,
+            built=built,
+            key=self.key(call, way.routes[0], built),
+            question=None if self._tape is None else self._question(call, options, params),
+            known_first=tuple(self._key_of(call, route) for route in way.first),
+            refusal=way.refusal,
         )
-        if self._never_falls_back(options, use):
-            routes = routes[:1]
-        built = self._providers[routes[0].provider].build_chat(request, routes[0].model)
-        call = self._call(options, caller, request, routes, use, now_s)
-        key = self.key(call, routes[0], built)
-        asked = None if self._tape is None else self._question(call, options, params)
-        return Resolved(call=call, built=built, key=key, question=asked)
+
+    def _way(self, options: Options, use: PromptUse | None) -> Way:
+        fallback = False if self._never_falls_back(options, use) else options.fallback
+        asked: dict[str, Any] = {"model": options.model, "provider": options.provider}
+        if self._absent is None:
+            return Way(routes=self._router.chain(**asked, fallback=fallback))
+        return self._absent.way(self._router, **asked, fallback=fallback)
+
+    def embed_route(
+        self, model: str | None, provider: str | None
+    ) -> tuple[Route, InvalidParams | None]:
+        """Give where texts are embedded, and why only what is stored can be had, if so."""
+        if self._absent is None:
+            return self._router.embed_route(model=model, provider=provider), None
+        return self._absent.embed_route(self._router, model=model, provider=provider)
+
+    def provider_of(self, route: Route) -> Provider:
+        """Give what knows the spelling of a route's requests, in service or not."""
+        known = self._providers.get(route.provider)
+        if known is None and self._absent is not None:
+            return self._absent.keyless[route.provider]
+        return self._providers[route.provider]
+
+    def _key_of(self, call: Call, route: Route) -> bytes:
+        assert isinstance(call.request, ChatRequest)
+        return self.key(call, route, self.provider_of(route).build_chat(call.request, route.model))
 
     def key(self, call: Call, route: Route, built: BuiltRequest) -> bytes:
         """Give the fingerprint under which this route's answer is stored.

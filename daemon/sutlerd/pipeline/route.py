@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from sutlerd.domain.call import Route
@@ -66,6 +66,13 @@ class Router:
         if not named and fallback is None and self._default:
             return self._default
         chain = [self._named(model, provider)] if named else self._default_chain()
+        if fallback is False and not named and self._default_provider not in self._providers:
+            # What is off is left out of a chain, and a call that may not fall back has one of one.
+            why = self._off.get(self._default_provider, "not configured")
+            raise InvalidParams(
+                f"{self._default_provider}, the default provider, is off ({why}), and this call "
+                "may not fall back"
+            )
         if fallback is False:
             del chain[1:]
         elif fallback is True and named:
@@ -75,6 +82,18 @@ class Router:
         elif isinstance(fallback, (list, tuple)):
             chain = chain[:1] + [self._named(route, None) for route in fallback]
         return tuple(dict.fromkeys(chain))
+
+    def with_others(self, others: Mapping[str, Listed]) -> Router:
+        """Give one that takes these, which are off, for being in service."""
+        return Router(
+            providers=[*self._providers.values(), *others.values()],
+            off={name: why for name, why in self._off.items() if name not in others},
+            default_provider=self._default_provider,
+            default_model=self._default_model,
+            fallback=self._fallback,
+            fallback_models=self._fallback_models,
+            aliases=self._aliases,
+        )
 
     def embed_route(self, *, model: str | None, provider: str | None) -> Route:
         """Give the one route for embeddings; other models' vectors would be another space."""

@@ -126,6 +126,8 @@ class Pipeline:
                 _give(Answer(payload=payload, cached=True), follower)
                 self.teller.known(call, payload)
                 return None
+            if resolved.refusal is not None:
+                raise resolved.refusal
             flight = self._joinable_flight(resolved)
         if flight is None:
             if call.cache_mode is CacheMode.ONLY:
@@ -167,7 +169,10 @@ class Pipeline:
             if payload is not None:
                 return payload
         if call.cacheable and call.cache_mode.reads:
-            return self._store.get(resolved.key)
+            for key in (*resolved.known_first, resolved.key):
+                payload = self._store.get(key)
+                if payload is not None:
+                    return payload
         return None
 
     def _joinable_flight(self, resolved: Resolved) -> Flight | None:

@@ -30,11 +30,21 @@ from sutlerd.telemetry.redact import Redactor
 
 
 class Providers(Mapping[str, Provider]):
-    """Those in service, by name, in configured order; ``off`` tells why others are not."""
+    """Those in service, by name, in configured order; ``off`` tells why others are not.
 
-    def __init__(self, in_service: Mapping[str, Provider], off: Mapping[str, str]) -> None:
+    ``keyless`` are those among the others that want nothing but a key: never entered and never
+    asked, they know what an answer of theirs is stored under.
+    """
+
+    def __init__(
+        self,
+        in_service: Mapping[str, Provider],
+        off: Mapping[str, str],
+        keyless: Mapping[str, Provider] | None = None,
+    ) -> None:
         self._in_service = dict(in_service)
         self.off = dict(off)
+        self.keyless = dict(keyless or {})
 
     def __getitem__(self, name: str) -> Provider:
         return self._in_service[name]
@@ -61,6 +71,7 @@ def build_providers(
     builder = _Builder(config, clock=clock, log=log, mask=mask, environ=environ)
     in_service: dict[str, Provider] = {}
     off: dict[str, str] = {}
+    keyless: dict[str, Provider] = {}
     for name, settings in config.llm.providers.items():
         if kept is not None and name in kept:
             in_service[name] = kept[name]
@@ -70,7 +81,9 @@ def build_providers(
         except _Off as reason:
             off[name] = str(reason)
             log.event("warning", "provider_off", provider=name, reason=str(reason))
-    return Providers(in_service, off)
+            if settings.lacks_key and settings.kind in KINDS:
+                keyless[name] = builder.keyless(name, settings)
+    return Providers(in_service, off, keyless)
 
 
 class _Off(Exception):
@@ -137,6 +150,25 @@ class _Builder:
             proxy = proxy_for(address, self._environ)
         except ValueError as error:
             raise _Off(f"base_url or its proxy cannot be used: {error}") from None
+        transport = self._transport(settings, spoken, address, proxy)
+        return self._joined(name, settings, spoken, address, transport)
+
+    def keyless(self, name: str, settings: ProviderConfig) -> Endpoint:
+        """Build what knows the spelling of a provider's requests and is never to send one."""
+        settings = settings.model_copy(update={"api_key": None, "headers": {}})
+        spoken = KINDS[settings.kind](name, settings)
+        nowhere = parse_address("http://localhost")
+        transport = LeanTransport(nowhere, headers={}, clock=self._clock, proxy=None)
+        return self._joined(name, settings, spoken, nowhere, transport)
+
+    def _joined(
+        self,
+        name: str,
+        settings: ProviderConfig,
+        spoken: Spoken,
+        address: Address,
+        transport: Transport,
+    ) -> Endpoint:
         timeout_s = settings.timeout_seconds
         return Endpoint(
             settings=EndpointSettings(
@@ -154,7 +186,7 @@ class _Builder:
                 counts_if_asked=spoken.counts_if_asked,
             ),
             dialect=spoken.dialect,
-            transport=self._transport(settings, spoken, address, proxy),
+            transport=transport,
             traits=traits_function(settings, spoken),
             clock=self._clock,
             mask=self._mask,

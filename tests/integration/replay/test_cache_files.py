@@ -94,7 +94,8 @@ def test_answers_travel_from_daemon_to_daemon_and_are_hits_there(
     assert b"uid" not in gzip.decompress(file.read_bytes())
 
     asked = len(provider.requests)
-    with daemon(folder, provider, "b") as second:
+    keyless = configured(provider).replace("not-a-real-key-1234", "${A_KEY_THAT_NOBODY_HAS}")
+    with DaemonProcess(folder / "b", config=keyless) as second:
         stored = {"stored": 6, "present": 0, "expired": 0, "dropped": 0}
         assert told(sutler(second, "cache", "import", file, "--json")) == stored
         assert json.dumps(program(second)) == json.dumps(answers)
