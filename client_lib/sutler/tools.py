@@ -129,8 +129,16 @@ class ToolRun:
             except ValueError as error:
                 problem = "the arguments are not JSON: %s" % error
             if problem is None:
-                problem = _misfit(tool, arguments)
+                problem = _misfit(tool, arguments, self._schema_of(call.name))
         return Wanted(call.id, tool, arguments, problem)
+
+    def _schema_of(self, name: str) -> "Any":
+        """Give what the model was told of a function's arguments, if it was told."""
+        for function in self._functions:
+            told = function.to_dict() if hasattr(function, "to_dict") else function
+            if isinstance(told, dict) and told.get("name") == name:
+                return told.get("parameters")
+        return None
 
 
 def said(reply: "Completion") -> "Dict[str, Any]":
@@ -183,11 +191,17 @@ def failure_text(error: "Union[BaseException, str]") -> str:
     return dumps({"error": told[:_MAX_TOLD_CHARS]}, ensure_ascii=False)
 
 
-def _misfit(tool: "Callable[..., Any]", arguments: "Any") -> "Optional[str]":
+def _misfit(tool: "Callable[..., Any]", arguments: "Any", schema: "Any") -> "Optional[str]":
+    """Say why a function is not called: its schema first, for that is what the model was told."""
     from inspect import signature
+
+    from sutler.fits import misfits
 
     if not isinstance(arguments, dict):
         return "the arguments must be a JSON object"
+    wrong = misfits(schema, arguments)
+    if wrong:
+        return "the arguments do not fit: %s" % "; ".join(wrong)
     try:
         signature(tool).bind(**arguments)
     except TypeError as error:

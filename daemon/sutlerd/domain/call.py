@@ -22,6 +22,7 @@ class ChatRequest:
     string) and ``tool_call_id``. ``functions`` are ``{name, description, parameters,
     strict}``; ``function_call`` is ``auto``, ``none``, ``required`` or
     ``{"name": …}``. ``extra`` holds provider fields that are passed through.
+    ``checks_arguments`` wants calls of functions to fit their parameters.
     """
 
     messages: tuple[dict[str, Any], ...]
@@ -37,6 +38,7 @@ class ChatRequest:
     json_mode: bool = False
     schema: dict[str, Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    checks_arguments: bool = False
 
 
 @record

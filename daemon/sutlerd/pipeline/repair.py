@@ -17,6 +17,7 @@ def repair_request(asked: ChatRequest, reply: Reply, errors: Sequence[str]) -> C
     """Give the question again, with the wrong answer and what is wrong with it behind it."""
     messages: list[dict[str, Any]] = list(asked.messages)
     if reply.content.strip():
+        # Calls of functions are told in words: as such, each would want a result.
         messages.append({"role": "assistant", "content": reply.content[:MAX_QUOTED_CHARS]})
     messages.append({"role": "user", "content": repair_words(reply, errors)})
     return replace(asked, messages=tuple(messages))
@@ -25,6 +26,11 @@ def repair_request(asked: ChatRequest, reply: Reply, errors: Sequence[str]) -> C
 def repair_words(reply: Reply, errors: Sequence[str]) -> str:
     """Say what is wrong, in the words of the last message."""
     lines = ["Your answer cannot be used:", *(f"- {error}" for error in errors)]
+    if reply.tool_calls:
+        said = "; ".join(f"{call.name}({call.arguments})" for call in reply.tool_calls)
+        lines[0] = f"Your call cannot be made: {said[:MAX_QUOTED_CHARS]}"
+        lines.append("Call again, with corrected arguments.")
+        return "\n".join(lines)
     if reply.finish_reason == "length":
         lines.append("- it was cut off because it was too long: answer more briefly")
     lines.append("Answer again with the corrected JSON alone.")

@@ -269,6 +269,7 @@ class Resolver:
             json_mode=json_mode,
             schema=schema,
             extra=options.extra,
+            checks_arguments=isinstance(options, FunctionCallParams),
         )
 
 
@@ -282,7 +283,8 @@ def _shape(call: Call) -> dict[str, Any] | None:
     request = call.request
     if not isinstance(request, ChatRequest):
         return None
-    return request.schema if request.schema is not None or not request.json_mode else {}
+    shape = request.schema if request.schema is not None or not request.json_mode else {}
+    return {"arguments": True, "schema": shape} if request.checks_arguments else shape
 
 
 def traceparent_of(metadata: Mapping[str, Any] | None) -> str | None:

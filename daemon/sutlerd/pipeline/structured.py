@@ -19,6 +19,7 @@ from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.domain.reply import Reply
 from sutlerd.domain.usage import Usage
+from sutlerd.pipeline.arguments import judge_arguments, prepare_parameters
 from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.chat import ChatJourney, LookUp
 from sutlerd.pipeline.coalesce import Flight
@@ -66,21 +67,20 @@ class Structured:
         where a route that the call falls back to has its answer stored."""
         request = resolved.call.request
         assert isinstance(request, ChatRequest)
+        uid = resolved.call.caller.uid
         if request.schema is not None:
-            await self._judge.prepare(request.schema, uid=resolved.call.caller.uid)
+            await self._judge.prepare(request.schema, uid=uid)
+        if request.checks_arguments:
+            await prepare_parameters(self._judge, request, uid=uid)
         journey = self._journey(flight, resolved, look_up)
         arrived = await self._attempts.travel(resolved.call.routes, journey)
         cost_nanousd = arrived.cost_nanousd
-        if request.schema is None and not request.json_mode:
-            return Earned(arrived=arrived, cost_nanousd=cost_nanousd)
         first_leg = arrived.leg
         for repairs_made in range(self._repairs + 1):
             reply = arrived.brought
-            if reply.finish_reason == _NOT_JUDGED:
+            judged = await self._judged(request, reply, uid)
+            if judged is None:
                 return Earned(arrived=arrived, cost_nanousd=cost_nanousd)
-            judged = await self._judge.judge(
-                reply.content, request.schema, uid=resolved.call.caller.uid
-            )
             if not judged.errors:
                 arrived = replace(arrived, brought=replace(reply, parsed=judged.value))
                 return Earned(arrived=arrived, cost_nanousd=cost_nanousd)
@@ -101,6 +101,16 @@ class Structured:
             # Stored under the question, not under the question with its corrections.
             arrived = replace(arrived, leg=first_leg)
         raise AssertionError("the last round returns or raises")
+
+    async def _judged(self, request: ChatRequest, reply: Reply, uid: int) -> Judgement | None:
+        """Judge a reply by what was asked for; ``None`` where any will do."""
+        if request.checks_arguments and reply.tool_calls:
+            return await judge_arguments(self._judge, request, reply, uid=uid)
+        if reply.finish_reason == _NOT_JUDGED:
+            return None
+        if request.schema is None and not request.json_mode:
+            return None
+        return await self._judge.judge(reply.content, request.schema, uid=uid)
 
     def _journey(
         self, flight: Flight, resolved: Resolved, look_up: LookUp | None = None
@@ -185,8 +195,12 @@ def _missed(
         "cost_nanousd": cost_nanousd,
         "attempts": list(arrived.attempts),
     }
+    missed = "answer is not the JSON that was asked for"
+    if reply.tool_calls:
+        missed = "call of a function does not fit its parameters"
+        data["tool_calls"] = [call.to_wire() for call in reply.tool_calls]
     return InvalidOutput(
-        f"the model's answer is not the JSON that was asked for, after {times}: see data.errors "
-        "and data.content; ask for less at once, allow more max_tokens, or name a larger model",
+        f"the model's {missed}, after {times}: see data.errors and data.content; ask for less at "
+        "once, allow more max_tokens, or name a larger model",
         **data,
     )

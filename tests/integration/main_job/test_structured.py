@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.contract.answers import Answer, Gate, openai_chat, openai_error, openai_stream
-from tests.contract.scripted import Received, ScriptedProvider
+from tests.contract.scripted import ScriptedProvider
 from tests.integration.main_job.conftest import configured
 from tests.support.daemon_process import DaemonProcess
 from tests.support.wire_client import WireClient
@@ -23,6 +23,8 @@ CITY = {
 }
 GOOD = '{"city": "Rome", "size": 3}'
 BAD = '{"city": "Rome", "size": 0}'
+LOOK: list[dict[str, Any]] = [{"role": "user", "content": "look"}]
+LOOKS = {"name": "look", "parameters": CITY}
 PRICED = "prices: {test-model: {input_usd: 1, output_usd: 2}}\n"
 
 
@@ -49,6 +51,11 @@ def streamed(client: WireClient) -> list[dict[str, Any]]:
     while "id" not in lines[-1]:
         lines.append(client.line())
     return lines
+
+
+def calls(arguments: str, name: str = "look") -> Answer:
+    call = {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}
+    return openai_chat(None, finish_reason="tool_calls", tool_calls=[call])
 
 
 def error_of(reply: dict[str, Any], type: str) -> dict[str, Any]:
@@ -241,39 +248,44 @@ def test_a_call_of_a_function_is_not_held_against_the_schema(
     assert reply["parsed"] is None
 
 
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("json", {"schema": {"$ref": "http://127.0.0.1/x"}}, "params.schema.$ref:"),
+    ("json", {"schema": {"type": "strin"}}, "params.schema.type:"),
+    ("json", {"schema": {"required": 5}}, "params.schema.required:"),
+    ("json", {"schema": {"pattern": "("}}, "params.schema.pattern:"),
+    ("json", {"schema": {"enum": ["seven"] * 100_000}}, "params.schema: is longer than"),
+    ("json", {"functions": [{"name": "f"}]}, "params.functions: must be None"),
+    ("json", {"schema": 3}, "params.schema:"),
+    ("function_call", {}, "params.messages: Field required"),
+    (
+        "complete",
+        {"functions": [{"name": "f", "parameters": {"properties": 3}}]},
+        "params.functions[0].parameters.properties: must be an object",
+    ),
+    (
+        "complete",
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 3}}}},
+        "params.response_format.json_schema.schema.type:",
+    ),
+    (
+        "function_call",
+        {
+            "prompt": None,
+            "messages": LOOK,
+            "functions": [{"name": "f", "parameters": {"type": "x"}}],
+        },
+        "params.functions[0].parameters.type:",
+    ),
+]
+
+
 @pytest.mark.fault("X14")
-@pytest.mark.parametrize(
-    ("method", "params", "problem"),
-    [
-        ("json", {"schema": {"$ref": "http://127.0.0.1/x"}}, "params.schema.$ref:"),
-        ("json", {"schema": {"type": "strin"}}, "params.schema.type:"),
-        ("json", {"schema": {"required": 5}}, "params.schema.required:"),
-        ("json", {"schema": {"pattern": "("}}, "params.schema.pattern:"),
-        ("json", {"schema": {"enum": ["seven"] * 100_000}}, "params.schema: is longer than"),
-        ("json", {"functions": [{"name": "f"}]}, "params.functions: must be None"),
-        ("json", {"schema": 3}, "params.schema:"),
-        ("function_call", {}, "params.messages: Field required"),
-        (
-            "complete",
-            {"functions": [{"name": "f", "parameters": {"properties": 3}}]},
-            "params.functions[0].parameters.properties: must be an object",
-        ),
-        (
-            "complete",
-            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 3}}}},
-            "params.response_format.json_schema.schema.type:",
-        ),
-    ],
-)
 def test_a_schema_that_is_itself_wrong_is_refused_before_anything_is_sent(
-    scripted: ScriptedProvider,
-    daemon: DaemonProcess,
-    method: str,
-    params: dict[str, Any],
-    problem: str,
+    scripted: ScriptedProvider, daemon: DaemonProcess
 ) -> None:
-    error = error_of(daemon.ask(method, prompt="x", **params), "invalid_params")
-    assert any(told.startswith(problem) for told in error["data"]["problems"]), error
+    for method, params, problem in WRONG:
+        error = error_of(daemon.ask(method, **{"prompt": "x", **params}), "invalid_params")
+        assert any(told.startswith(problem) for told in error["data"]["problems"]), error
     assert scripted.requests == []
 
 
@@ -289,17 +301,44 @@ def test_the_number_of_repairs_is_the_operators(scripted: ScriptedProvider, fold
 def test_function_calls_take_their_own_method(
     scripted: ScriptedProvider, daemon: DaemonProcess
 ) -> None:
-    def calls(request: Received) -> Answer:
-        name = request.json["tools"][0]["function"]["name"]
-        call = {"id": "c1", "type": "function", "function": {"name": name, "arguments": '{"n": 1}'}}
-        return openai_chat(None, finish_reason="tool_calls", tool_calls=[call])
-
-    scripted.always = calls
-    reply = daemon.result(
-        "function_call",
-        messages=[{"role": "user", "content": "look"}],
-        functions=[{"name": "look", "parameters": {"type": "object"}}],
-        function_call="look",
-    )
+    scripted.always = calls('{"n": 1}')
+    look = {"name": "look", "parameters": {"type": "object"}}
+    reply = daemon.result("function_call", messages=LOOK, functions=[look], function_call="look")
     assert json.loads(reply["tool_calls"][0]["function"]["arguments"]) == {"n": 1}
     assert scripted.requests[0].json["tool_choice"]["function"]["name"] == "look"
+
+
+@pytest.mark.fault("P30")
+def test_a_call_that_misses_its_parameters_is_asked_for_again_and_only_a_good_one_is_stored(
+    scripted: ScriptedProvider, daemon: DaemonProcess
+) -> None:
+    asked = {"messages": LOOK, "functions": [LOOKS, {"name": "free"}]}
+    # Who judges for himself is handed what was said, and his answer is nobody else's.
+    scripted.queue.append(calls(BAD))
+    assert daemon.result("complete", **asked)["tool_calls"][0]["function"]["arguments"] == BAD
+
+    scripted.queue.extend([calls(BAD), calls("{", "look"), calls(GOOD)])
+    reply = daemon.result("function_call", **asked)
+    assert reply["tool_calls"][0]["function"]["arguments"] == GOOD
+    assert reply["parsed"] is None
+    told = [request.json["messages"] for request in scripted.requests[1:]]
+    assert [len(messages) for messages in told] == [1, 2, 2], "of the last call alone"
+    assert f"look({BAD})" in told[1][-1]["content"]
+    assert "- look$.size: 0 is less than the minimum of 1" in told[1][-1]["content"]
+    assert "- look$: the arguments are not JSON" in told[2][-1]["content"]
+    assert [one["outcome"] for one in reply["trace"]["attempts"]] == [
+        *["invalid_output"] * 2,
+        "ok",
+    ]
+    assert daemon.result("function_call", **asked)["cached"] is True
+
+    scripted.always = calls("[1]", "free")
+    error = error_of(daemon.ask("function_call", temperature=0.5, **asked), "invalid_output")
+    assert error["data"]["errors"] == ["free$: the arguments are no object"]
+    assert error["data"]["tool_calls"][0]["function"]["arguments"] == "[1]"
+    assert "does not fit its parameters, after 2 repairs" in error["message"]
+    scripted.always = calls("{}", "none")
+    error = error_of(daemon.ask("function_call", temperature=0.4, **asked), "invalid_output")
+    assert error["data"]["errors"] == ["none: there is no such function"]
+    scripted.always = openai_chat("No need to look.")
+    assert daemon.result("function_call", temperature=0.3, **asked)["content"]

@@ -89,7 +89,7 @@ class Loop(Case):
         ]
         self.assertEqual(told[0], "LookupError: so")
         self.assertEqual(told[1], "there is no function none; there are: add, fails")
-        self.assertIn("missing a required argument: 'a'", told[2])
+        self.assertEqual(told[2], "the arguments do not fit: $: a is missing; $: there is no c")
         self.assertIn("not JSON", told[3])
         self.assertEqual(told[4], "the arguments must be a JSON object")
 
