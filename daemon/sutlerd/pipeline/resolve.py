@@ -269,7 +269,7 @@ class Resolver:
             json_mode=json_mode,
             schema=schema,
             extra=options.extra,
-            checks_arguments=isinstance(options, FunctionCallParams),
+            checks_arguments=options.needs_functions,
         )
 
 
