@@ -18,8 +18,6 @@ from sutlerd.domain.caller import Caller
 from sutlerd.domain.record import record
 
 if TYPE_CHECKING:
-    
-if TYPE_CHECKING:
     from sutlerd.pipeline.params import CountTokensParams, EmbedParams, Options
 
 #: Says nothing, as if it were left out.
