@@ -137,9 +137,8 @@ def lay_ground(config: Config, providers: Providers, lasting: Lasting) -> Ground
         experience=lasting.experience,
         stopping=lasting.stopping,
     )
-    lasting.treasury.accounting.meter.know(
-        {name: {*each.models, *each.embed_models} for name, each in llm.providers.items()}
-    )
+    served = {name: {*each.models, *each.embed_models} for name, each in llm.providers.items()}
+    lasting.treasury.accounting.meter.know(served)
     if lasting.tracer is not None:
         lasting.tracer.vendors = {
             name: vendor_of(each.kind, None if each.kind == "embedded" else each.base_url)
