@@ -26,6 +26,10 @@ SLURM_V1 = """\
         ("4:cpu,cpuacct:/pbs_jobs.service/jobid/1234.server\n", "1234.server"),
         ("4:memory:/pbspro.service/jobid/12[3].head-1\n", "12[3].head-1"),
         ("0::/pbs_jobs.service/jobs/7.opbs/sub\n", "7.opbs"),
+        # As they stand in what centres have published of theirs.
+        ("4:memory:/pbs_jobs.service/jobid/2404743.opbs\n", "2404743.opbs"),
+        ("3:cpuset:/pbs_jobs.service/jobid/12345.gadi-pbs\n", "12345.gadi-pbs"),
+        ("0::/system.slice/slurmstepd.scope/job_1392969/step_0/user/task_0\n", "1392969"),
     ],
 )
 def test_a_job_is_read_from_the_batch_systems_own_cgroup(text: str, job: str) -> None:
