@@ -213,6 +213,7 @@ def _pipeline(ground: Ground) -> Pipeline:
         teller=ground.teller,
         spawn=ground.generation.spawn,
         drain_s=_drain_s(ground.config),
+        in_doubt=ground.till.is_in_doubt,
         tape=lasting.tape,
     )
 
@@ -239,6 +240,7 @@ def _services(ground: Ground, hit_path: HitPath) -> Services:
         under_way=lasting.texts_under_way,
         max_reply_bytes=limits.owed_max_bytes,
         drain_s=_drain_s(ground.config),
+        in_doubt=ground.till.is_in_doubt,
         tape=lasting.tape,
     )
     counting = Counting(

@@ -32,7 +32,7 @@ from sutlerd.pipeline.question import embed_asked, question
 from sutlerd.pipeline.resolve import Resolver, traceparent_of
 from sutlerd.pipeline.tape import Tape
 from sutlerd.pipeline.telling import Teller
-from sutlerd.pipeline.till import Bill
+from sutlerd.pipeline.till import Bill, InDoubt
 from sutlerd.providers.contract import Provider
 from sutlerd.telemetry.conventions import EMBEDDINGS
 
@@ -63,6 +63,7 @@ class Embeddings:
         under_way: dict[bytes, Batch],
         max_reply_bytes: int,
         drain_s: float,
+        in_doubt: InDoubt,
         tape: Tape | None = None,
     ) -> None:
         self._resolver = resolver
@@ -77,6 +78,7 @@ class Embeddings:
         self._spawn = spawn
         self._max_reply_bytes = max_reply_bytes
         self._drain_s = drain_s
+        self._in_doubt = in_doubt
         self._tape = tape
         self._under_way = under_way
         self._storing = asyncio.Lock()
@@ -261,6 +263,9 @@ class Embeddings:
                 batch.ttl_s = max(batch.ttl_s, ttl_s)
         can = self._providers[route.provider].capabilities(route.model)
         size = can.max_embed_texts or DEFAULT_BATCH_TEXTS
+        # Nobody joins what will be refused for its id.
+        bill = order.bill
+        buys = not (bill.given_id and self._in_doubt(bill.uid, bill.request_id))
         opened: list[Batch] = []
         for texts in portions(fresh, max_texts=size, max_tokens=can.max_embed_tokens):
             batch = Batch(texts, params.dimensions, params.extra)
@@ -268,7 +273,7 @@ class Embeddings:
             batch.ttl_s = ttl_s
             batch.traceparent = traceparent_of(params.metadata)
             opened.append(batch)
-            if shares:
+            if shares and buys:
                 self._under_way.update(dict.fromkeys(batch.texts, batch))
             batch.task = self._spawn(self._buy(batch, route, order), "embed")
         return list(joined), opened

@@ -40,6 +40,7 @@ from sutlerd.pipeline.result import Answer, Served, encode_payload
 from sutlerd.pipeline.structured import Structured
 from sutlerd.pipeline.tape import Recorder, Tape
 from sutlerd.pipeline.telling import Teller
+from sutlerd.pipeline.till import InDoubt
 from sutlerd.pipeline.under_way import UnderWay
 from sutlerd.telemetry.meter import Meter
 
@@ -74,6 +75,7 @@ class Pipeline:
         teller: Teller,
         spawn: Spawn,
         drain_s: float,
+        in_doubt: InDoubt,
         tape: Tape | None = None,
     ) -> None:
         self._resolver = resolver
@@ -89,6 +91,7 @@ class Pipeline:
         self.teller = teller
         self._spawn = spawn
         self._drain_s = drain_s
+        self._in_doubt = in_doubt
         self._tape = tape
 
     @property
@@ -137,10 +140,15 @@ class Pipeline:
         else:
             self._note(asked, flight)
             self._flights.joined_count += 1
-            flight.join(follower, stores=call.cache_mode.writes, asks=_asks(resolved))
+            # Who would be refused for its id does not go on when another one is refused.
+            asks = None if self._is_in_doubt(call) else _asks(resolved)
+            flight.join(follower, stores=call.cache_mode.writes, asks=asks)
         if resolved.question is not None and asking is not None:
             flight.taped.append((follower, resolved.question, asking))
         return flight
+
+    def _is_in_doubt(self, call: Call) -> bool:
+        return call.idempotent and self._in_doubt(call.caller.uid, call.request_id)
 
     def _asking(self, resolved: Resolved) -> Asking | None:
         if isinstance(self._tape, Recorder) and resolved.question is not None:
@@ -184,6 +192,7 @@ class Pipeline:
     def _open(self, resolved: Resolved, follower: Follower) -> Flight:
         call = resolved.call
         shared = call.cacheable and call.cache_mode in (CacheMode.ON, CacheMode.READ_ONLY)
+        shared = shared and not self._is_in_doubt(call)
         flight = self._flights.open(resolved.flight_key if shared else None)
         flight.join(follower, stores=call.cache_mode.writes, asks=_asks(resolved))
         task = self._spawn(self._fly(flight, resolved), f"flight {call.request_id}")

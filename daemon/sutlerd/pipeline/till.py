@@ -6,7 +6,7 @@ gate, a reservation from the gate's own step, and exactly one end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sutlerd.admission.asking import WaitForMoney
@@ -24,6 +24,9 @@ from sutlerd.ledger.tariff import FREE, Tariff
 from sutlerd.ledger.worst_case import dearest_nanousd
 from sutlerd.pipeline.costs import Costs
 from sutlerd.providers.contract import Outcome
+
+#: Tells of a uid's own request id whether it will be refused, since it may have been paid for.
+InDoubt = Callable[[int, str], bool]
 
 
 @record
@@ -58,6 +61,11 @@ class Till:
         self._refuses_unknown = refuses_unknown
         self._clock = clock
 
+    def is_in_doubt(self, uid: int, request_id: str) -> bool:
+        """Tell whether a request under its caller's own id may have been paid for: it buys
+        nothing then, not for others either."""
+        return self._ledger.is_outcome_unknown(uid, request_id)
+
     async def quote(
         self,
         bill: Bill,
@@ -72,10 +80,9 @@ class Till:
         Raises ``PriceUnknown`` where that is refused, and ``OutcomeUnknown`` for an id whose
         first try was under way when the daemon died: it may have been paid for.
         """
-        uid, request_id = bill.caller.uid, bill.request_id
-        if bill.given_id and self._ledger.is_outcome_unknown(uid, request_id):
+        if bill.given_id and self.is_in_doubt(bill.caller.uid, bill.request_id):
             raise OutcomeUnknown(
-                f"request {request_id} was under way when the daemon died: it may have been "
+                f"request {bill.request_id} was under way when the daemon died: it may have been "
                 "answered, and was charged; ask again under a new request_id"
             )
         worst_case: int | None = 0

@@ -18,13 +18,17 @@ from tests.support.ledger_file import LedgerFile, read_ledger
 
 #: Dollars for a million tokens: $1 a token in, $2 a token out, in nano-dollars a thousandth.
 NANO_IN, NANO_OUT = 1000, 2000
-PRICES = {"test-model": {"input_usd": 1, "output_usd": 2}}
+PRICES = {
+    "test-model": {"input_usd": 1, "output_usd": 2},
+    "test-embed": {"input_usd": 1, "output_usd": 0},
+}
 
 Start = Callable[..., DaemonProcess]
 
 
-def configured(provider: ScriptedProvider, **llm: Any) -> str:
-    """Write a configuration; ``llm`` are groups and settings of the ``llm`` group."""
+def configured(provider: ScriptedProvider, *, embeds: bool = False, **llm: Any) -> str:
+    """Write a configuration; ``llm`` are groups and settings of the ``llm`` group. ``embeds``:
+    the provider has a model for texts, too."""
     settings = {
         "default_provider": "scripted",
         "default_max_tokens": 100,
@@ -36,6 +40,7 @@ def configured(provider: ScriptedProvider, **llm: Any) -> str:
                 "api_key": "not-a-real-key-1234",
                 "default_model": "test-model",
                 "models": ["test-model", "unpriced"],
+                "embed_models": ["test-embed"] if embeds else [],
             }
         },
         "prices": PRICES,

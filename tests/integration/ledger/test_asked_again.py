@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from tests.contract.answers import Answer, Gate, openai_chat
+from tests.contract.answers import Answer, Gate, openai_chat, openai_embeddings
 from tests.contract.scripted import ScriptedProvider
 from tests.integration.ledger.conftest import NANO_IN, NANO_OUT, Start, ledger_of
-from tests.support.wire_client import WireClient
+from tests.support.wire_client import WireClient, request_line
 
 COST = 9 * NANO_IN + 3 * NANO_OUT
 
@@ -82,6 +82,35 @@ def test_an_answer_lost_in_a_crash_is_not_bought_again_after_clean_restarts_eith
         assert refused["type"] == "outcome_unknown"
         assert daemon.stop() == 0
     assert len(provider.requests) == 1
+
+
+@pytest.mark.fault("S10")
+def test_who_asks_the_same_as_a_request_of_unknown_outcome_buys_for_itself(
+    start: Start, provider: ScriptedProvider
+) -> None:
+    provider.always = lambda request: (
+        openai_embeddings([[1.0]]) if request.path.endswith("/embeddings") else openai_chat()
+    )
+    daemon = start(embeds=True, budget={"daily_limit_usd": 1})
+    daemon.result("chat", prompt="x", request_id="mine")
+    daemon.result("embed", texts=["x"], request_id="my-texts")
+    daemon.kill()
+    shutil.rmtree(daemon.folder / "cache")
+    daemon.start()
+    with WireClient(daemon.socket) as client:
+        for method, asked, name in (
+            ("chat", {"prompt": "x"}, "mine"),
+            ("embed", {"texts": ["x"]}, "my-texts"),
+        ):
+            doubted = request_line(method, f"{method} doubted", request_id=name, **asked)
+            others = [request_line(method, f"{method} {n}", **asked) for n in "ab"]
+            client.send_raw(b"".join([doubted, *others]))
+            lines = {line["id"]: line for line in (client.line(), client.line(), client.line())}
+            refused = lines[f"{method} doubted"]["error"]["data"]
+            assert refused["type"] == "outcome_unknown"
+            first, second = (lines[f"{method} {n}"]["result"] for n in "ab")
+            assert first["cost_nanousd"] > 0 == second["cost_nanousd"]
+    assert len(provider.requests) == 4
 
 
 @pytest.mark.fault("P32")
