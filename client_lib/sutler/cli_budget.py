@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _BAR = 24
 _NANO = 1000000000
+_CLOCK = {
+    "jumped": "was set: budgets go by it when it has stood for ten minutes",
+    "behind": "is behind the ledger: its newest day is charged until it has caught up",
+}
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +87,10 @@ def _print_budgets(term: Terminal, result: Dict[str, Any]) -> None:
         )
     if result["ledger"] != "open":
         term.say("sutler: the ledger is %s: calls that cost money wait" % result["ledger"])
+    clock = result.get("clock") or {"state": "ok"}
+    if clock["state"] != "ok":
+        said = _CLOCK.get(clock["state"], "is not believed")
+        term.say("sutler: the wall clock %s (%s s)" % (said, clock.get("by_s")))
     if result["unknown"]:
         charged = dollars(sum(row["charged_nanousd"] for row in result["unknown"]))
         count = len(result["unknown"])

@@ -114,6 +114,8 @@ class BudgetClock:
         self._latest_unix_s = max(self._latest_unix_s, boottime_s + known_s)
         return self._latest_unix_s
 
-    def is_waiting(self, *, boottime_s: float) -> bool:
-        """Tell whether the wall clock is behind the newest time, which is kept until then."""
-        return self._offset_s is not None and boottime_s + self._offset_s < self._latest_unix_s
+    def behind_s(self, *, boottime_s: float) -> float:
+        """Tell how far the wall clock is behind the newest time, which is kept until then."""
+        if self._offset_s is None:
+            return 0.0
+        return max(0.0, self._latest_unix_s - (boottime_s + self._offset_s))

@@ -19,10 +19,10 @@ from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.record import record
 from sutlerd.ledger.book import Account, Book, Granted, Hold, Short, State, Touched
 from sutlerd.ledger.budgets import UNLIMITED_NANOUSD, Budgets, Spender
-from sutlerd.ledger.calendar import BudgetClock
 from sutlerd.ledger.dearer import Dearer
 from sutlerd.ledger.entries import Entries, Kept
 from sutlerd.ledger.guard import Guard, charged_in_full, with_crash
+from sutlerd.ledger.ledger_time import LedgerTime
 from sutlerd.ledger.money import usd_text
 from sutlerd.ledger.place import refused_as_damaged, unusable
 from sutlerd.ledger.records import Damaged, Ended, Held
@@ -30,7 +30,6 @@ from sutlerd.ledger.refusals import behind, exceeded, unavailable
 from sutlerd.ledger.reservation import Named, Reservation, Spend
 from sutlerd.ledger.served_as import ServedAs
 from sutlerd.ledger.store import LedgerStore, Standing
-from sutlerd.system.lmdb_sound import boot_id
 from sutlerd.system.write_target import STORAGE_ERRORS, Job, WriterFull, WriterStopped
 
 #: Reservations open at once; each needs room to be settled on a disk that is full.
@@ -82,11 +81,9 @@ class Ledger:
         self.short_of: set[Account] = set()
         self._tell = tell or _tell_nobody
         self._kept_s = max(rows_days, _KEPT_DAYS) * _DAY_S
-        self._clock = clock
         self._log = log
-        self._boot = boot_id()
         self._entries: Entries
-        self._time = BudgetClock(latest_unix_s=0.0)
+        self.time = LedgerTime(clock, log)
         self._next_attempt = 1
         self._dearer = Dearer()
         self.served_as = ServedAs()
@@ -147,8 +144,7 @@ class Ledger:
 
     def now_unix_s(self) -> float:
         """Give the time that budgets go by; it never goes back."""
-        clock = self._clock
-        return self._time.look(unix_s=clock.unix_s(), boottime_s=clock.boottime_s())
+        return self.time.now_unix_s()
 
     # --- what operators see and do ------------------------------------------------------
 
@@ -182,6 +178,7 @@ class Ledger:
     async def tend(self) -> None:
         """Look after clock, disk and what could not be written. To be called every second."""
         self.now_unix_s()
+        self.time.tell()
         with contextlib.suppress(WriterStopped):
             await self.store.tend()
         standing = self.store.standing
@@ -204,7 +201,7 @@ class Ledger:
         others = [each for each in askers if each.request_id != held.request_id]
         if others:
             self._guard.shares(held.attempt)
-        job = self._entries.begin(held, self._clock_note(), others)
+        job = self._entries.begin(held, self.time.note(), others)
         try:
             await self.store.write(job)
         except WriterFull:
@@ -242,11 +239,7 @@ class Ledger:
         self._next_attempt = kept.next_attempt
         self._dearer = Dearer(kept.dearer)
         self.served_as = ServedAs(kept.served_as, changed=self._note_served_as)
-        clock = kept.clock
-        self._time = BudgetClock(
-            latest_unix_s=clock.get("latest_unix_s", 0.0),
-            offset_s=clock.get("offset_s") if clock.get("boot") == self._boot else None,
-        )
+        self.time.begin_from(kept.clock)
         self._unknown = {each.held.attempt: each for each in kept.unknown}
         holds = [_hold(each.held, State.UNKNOWN) for each in kept.unknown]
         holds += [_hold(held, State.RESERVED) for held in kept.open]
@@ -334,14 +327,6 @@ class Ledger:
 
     def _note_served_as(self) -> None:
         self._submit(self._entries.note_served_as(self.served_as))
-
-    def _clock_note(self) -> dict[str, Any]:
-        time = self._time
-        return {
-            "latest_unix_s": time.latest_unix_s,
-            "offset_s": time.offset_s,
-            "boot": self._boot,
-        }
 
     def _submit(self, job: Job[None]) -> None:
         if not self.store.submit(job, done=partial(self._was_written, job)):

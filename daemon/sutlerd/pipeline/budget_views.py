@@ -33,9 +33,15 @@ class BudgetViews:
         return {
             "day": ledger.day(),
             "ledger": ledger.store.standing.value,
+            "clock": self.clock(),
             "budgets": [shown(each, ledger, self._alarm.paces) for each in visible[:MAX_SHOWN]],
             "unknown": [_unknown(ended) for ended in unknown[:MAX_SHOWN]],
         }
+
+    def clock(self) -> dict[str, Any]:
+        """Say whether the budgets go by the wall clock now: ``ok``, or why not."""
+        state, by_s = self._ledger.time.standing()
+        return {"state": state, "by_s": round(by_s, 3)}
 
     def readings(self) -> MoneyReadings:
         """Read what the metrics show: how the budgets stand that are nobody's in particular."""
@@ -43,6 +49,7 @@ class BudgetViews:
         return MoneyReadings(
             reservations_open=ledger.book.open_count,
             unknown_outcomes=len(ledger.unknown()),
+            overruns=ledger.overruns,
             ledger_bytes=ledger.store.size_bytes(),
             budgets=tuple(
                 BudgetReading(

@@ -168,6 +168,7 @@ class Services:
             "clients_cut": tally.cut_slow,
             "connections_refused": tally.refused_connections,
             "budgets": self.budget_views.budgets(caller)["budgets"],
+            "budget_clock": self.budget_views.clock(),
             "alerts": self.budget_views.alerts() if caller.may_operate else None,
             "tracing": self._tracing() if caller.may_operate else None,
             "process": self._process() if caller.may_operate else None,

@@ -64,6 +64,14 @@ def _of_money() -> tuple[Rule, ...]:
             summary="Attempts were lost in a crash and are charged in full",
             mend="List them with: sutler budget --unknown",
         ),
+        Rule(
+            alert="SutlerOverrun",
+            expr=f"{increase('sutler_overruns', _WINDOW)} > 0",
+            for_="0m",
+            severity="warning",
+            summary="A provider billed more than the worst case of an attempt",
+            mend="The log says which model and how much: overrun",
+        ),
     )
 
 

@@ -192,6 +192,8 @@ _OF_STATE: Final[tuple[tuple[str, Kind, tuple[str, ...], str, Callable[..., obje
      lambda m, r: _one(r.money.reservations_open)),
     ("sutler_unknown_outcomes", _G, (), "Attempts lost in a crash, charged in full.",
      lambda m, r: _one(r.money.unknown_outcomes)),
+    ("sutler_overruns", _C, (), "Attempts that were billed above their worst case.",
+     lambda m, r: _one(r.money.overruns)),
     ("sutler_loop_lag_seconds", _G, (), "How late the event loop came to its last tick.",
      lambda m, r: _one(r.loop_lag_s)),
     ("sutler_loop_stalls", _C, (), "Times that the event loop stood still.",

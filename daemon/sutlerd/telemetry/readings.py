@@ -32,6 +32,7 @@ class BudgetReading:
 class MoneyReadings:
     reservations_open: int = 0
     unknown_outcomes: int = 0
+    overruns: int = 0
     ledger_bytes: int = 0
     budgets: tuple[BudgetReading, ...] = ()
 

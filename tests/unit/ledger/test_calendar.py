@@ -145,9 +145,9 @@ def test_a_clock_that_goes_back_never_opens_a_day_again(by_s: float) -> None:
     clocks = Clocked("2026-11-24T00:20")
     clocks.machine.jump_unix(-by_s)
     assert clocks.days_through(STANDS_S + 60) == ["2026-11-24"]
-    assert clocks.budget.is_waiting(boottime_s=clocks.machine.boottime_s())
+    assert clocks.budget.behind_s(boottime_s=clocks.machine.boottime_s()) > 0
     assert clocks.days_through(by_s) == ["2026-11-24"]
-    assert not clocks.budget.is_waiting(boottime_s=clocks.machine.boottime_s())
+    assert clocks.budget.behind_s(boottime_s=clocks.machine.boottime_s()) == 0
 
 
 @pytest.mark.parametrize("now", ["1970-01-01T00:00", "2026-11-22T12:00"])
@@ -155,7 +155,7 @@ def test_after_a_restart_with_an_older_clock_the_newest_day_is_kept(now: str) ->
     machine, newest = VirtualClock(unix_s=at(now)), at("2026-11-23T12:00")
     budget = BudgetClock(latest_unix_s=newest)
     assert budget.look(unix_s=machine.unix_s(), boottime_s=machine.boottime_s()) == newest
-    assert budget.is_waiting(boottime_s=machine.boottime_s())
+    assert budget.behind_s(boottime_s=machine.boottime_s()) == newest - machine.unix_s()
 
 
 def test_a_slip_across_a_restart_of_the_daemon_is_seen_through() -> None:

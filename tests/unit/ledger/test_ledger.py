@@ -162,6 +162,7 @@ async def test_a_bill_above_the_worst_case_is_booked_in_full_and_more_is_held_fr
         reservation.settle(900_000_000)
         assert settled(ledger) == 900_000_000
         assert log.names() == ["overrun"]
+        assert ledger.overruns == 1
         assert reserved(ledger.try_reserve(spend(33_000_000))).amount_nanousd == 99_000_000
     async with open_ledger_in(tmp_path / "l", daily_limit_usd=Decimal(1)) as ledger:
         assert reserved(ledger.try_reserve(spend(33_000_000))).amount_nanousd == 99_000_000
@@ -281,6 +282,29 @@ async def test_a_clock_that_jumps_forward_opens_a_new_day_only_when_it_has_stood
             clock.advance(60)
         assert ledger.day() > day
         reserved(ledger.try_reserve(spend(USD)))
+
+
+@pytest.mark.fault("T1")
+@pytest.mark.fault("T2")
+async def test_a_clock_that_is_not_believed_is_logged_once_and_shown(tmp_path: Path) -> None:
+    clock, log = VirtualClock(), EventList()
+    async with open_ledger_in(tmp_path / "l", clock=clock, log=log) as ledger:
+
+        async def through(seconds: int) -> None:
+            for _ in range(seconds // 60):
+                clock.advance(60)
+                await ledger.tend()
+
+        await through(60)
+        clock.jump_unix(-3600)
+        await through(300)
+        assert ledger.time.standing() == ("jumped", pytest.approx(-3600))
+        await through(600)
+        state, by_s = ledger.time.standing()
+        assert (state, 0 < by_s < 3600) == ("behind", True)
+        await through(3600)
+        assert ledger.time.standing() == ("ok", 0.0)
+        assert log.names() == ["budget_clock"] * 3
 
 
 @pytest.mark.fault("T3")
