@@ -33,7 +33,7 @@ from sutlerd.system import garbage
 from sutlerd.system.access import socket_gid
 from sutlerd.system.activation import Inherited, inherited_listeners
 from sutlerd.system.clock import SystemClock
-from sutlerd.system.exits import Exit
+from sutlerd.system.exits import CannotStart, Exit
 from sutlerd.system.folders import Host, Place, cache_folder, socket_path, state_folder
 from sutlerd.system.hardening import Hardened, connection_limit
 from sutlerd.system.listening import SocketAccess, somaxconn_warning
@@ -121,17 +121,33 @@ async def live(
             app.hub.services.control = reloading.control(lambda: signals.put_nowait(signal.SIGTERM))
             garbage.settle()
             notifier.ready(serving)
-            _start_behind(app, reloading)
+            warming = _start_behind(app, reloading)
             _log_ready(front, http, places, clock.monotonic_s() - started_s, log)
-            await signals.get()
+            await _told_to_stop(signals, warming)
             notifier.stopping("finishing calls under way")
             return await _drain(app, (front, http), signals, app.config.daemon.drain_s, log)
 
 
-def _start_behind(app: App, reloading: Reloading) -> None:
-    """Start what need not be there when the daemon says that it is ready."""
+def _start_behind(app: App, reloading: Reloading) -> asyncio.Task[None]:
+    """Start what need not be there when the daemon says that it is ready; give the warm-up."""
     app.tasks.start(reloading.serve(), "reload")
-    app.tasks.start(warm_up(), "warm up")
+    return app.tasks.start(warm_up(), "warm up")
+
+
+async def _told_to_stop(signals: asyncio.Queue[int], warming: asyncio.Task[None]) -> None:
+    """Wait for the word to stop. Raises ``CannotStart`` if the warm-up fails: without what it
+    loads no call can be answered, and a daemon that says so to each of them helps nobody."""
+    told = asyncio.ensure_future(signals.get())
+    await asyncio.wait((told, warming), return_when=asyncio.FIRST_COMPLETED)
+    failed = None if told.done() or warming.cancelled() else warming.exception()
+    if failed is not None:
+        told.cancel()
+        raise CannotStart(
+            Exit.INTERNAL,
+            f"what every call needs cannot be loaded ({type(failed).__name__}: {failed}): "
+            "the installation is incomplete or broken, so install sutlerd again",
+        )
+    await told
 
 
 def _log_ready(front: Front, http: HttpSide, places: _Places, took_s: float, log: Log) -> None:

@@ -6,6 +6,7 @@ exact decimals from the characters in the file.
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,9 @@ Model = Annotated[str, Spelt(pattern=r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}")]
 Header = Annotated[str, Spelt(pattern=r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")]
 #: A user or a group: its name or its number.
 Account = str | Annotated[int, Within(least=0, most=2**32 - 2)]
+
+#: A part of the whole. An exponent without a bound would make a number of gigabytes.
+_PART: Final = re.compile(r"[-+]?[0-9._]{1,40}(?:[eE][-+]?[0-9]{1,3}|/[0-9_]{1,40})?")
 
 Seconds = Annotated[float, Within(above=0, most=366 * 86_400)]
 Percent = Annotated[float, Within(least=0, most=100)]
@@ -41,6 +45,8 @@ def _usd(value: Any) -> Decimal:
 
 def _share(value: Any) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, (int, str, Decimal, Fraction)):
+        raise ValueError("must be a part of the whole, e.g. 1/16 or 0.25")
+    if isinstance(value, str) and not _PART.fullmatch(value.strip()):
         raise ValueError("must be a part of the whole, e.g. 1/16 or 0.25")
     try:
         part = Fraction(value)

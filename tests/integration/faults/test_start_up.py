@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -125,6 +126,28 @@ def _packets(pid: int) -> dict[str, int]:
         numbers = counters.split()
         found[name.strip()] = int(numbers[1]) + int(numbers[9])
     return found
+
+
+def test_a_broken_installation_ends_the_daemon_and_not_each_call(tmp_path: Path) -> None:
+    broken = tmp_path / "broken" / "pydantic"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libgone.so.1: cannot be opened')\n")
+    daemon = DaemonProcess(tmp_path)
+    daemon.socket.parent.mkdir(mode=0o700)
+    ended = subprocess.run(
+        daemon.command(),
+        env={**os.environ, "PYTHONPATH": str(broken.parent)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    last = ended.stderr.splitlines()[-1]
+    assert ended.returncode == Exit.INTERNAL, ended.stderr
+    assert "cannot_start" in last
+    assert "libgone.so.1" in last
+    assert "install sutlerd again" in last
+    assert not daemon.socket.exists()
 
 
 @pytest.mark.fault("P26")

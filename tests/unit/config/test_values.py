@@ -90,7 +90,9 @@ def test_a_share_is_exact(load_text, written: str, part: Fraction) -> None:
     assert budget.llm.budget.share == part
 
 
-@pytest.mark.parametrize("written", ["0", "2", "1/0", "-1/2", "half", "yes", "1/16/2"])
+@pytest.mark.parametrize(
+    "written", ["0", "2", "1/0", "-1/2", "half", "yes", "1/16/2", '"1e-9999999"']
+)
 def test_what_is_no_share_is_refused(problems, written: str) -> None:
     (problem,) = problems(f"llm: {{budget: {{daily_limit_usd: 1, share: {written}}}}}")
     assert problem.path == "llm.budget.share"
