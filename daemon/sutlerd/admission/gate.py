@@ -22,6 +22,9 @@ from sutlerd.admission.own_limits import RANK_JOB, RANK_UID, OwnLimit, OwnLimits
 from sutlerd.admission.quota import CLOSED, IN_FLIGHT, Quota, Shortage
 from sutlerd.domain.errors import CallError, Overloaded, RateLimited, ShuttingDown
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import quick
+
+_new_permit = quick(Permit)
 
 MAX_WAITING = 100_000
 #: What is waited for behind others.
@@ -281,7 +284,7 @@ class Gate:
             self._own.take(owner, boundary.name, boundary.quota, ask.need, now_s)
         if bucket is None and not boundary.quota.is_open:
             boundary.line.served(ask.path, boundary.quota.weight(ask.need))
-        return Permit(
+        return _new_permit(
             ask=ask, sent=sent, token=token, queued_s=queued_s, bucket=bucket, owners=owners
         )
 

@@ -7,15 +7,21 @@ checker forbids assignment, and at run time a record is plain. Equality and hash
 Making a dataclass compiles four functions, more than half a millisecond, and the daemon has two
 hundred of them: a quarter of its start. So ``__init__`` is compiled when the first instance is
 made, which for most is after the start or never, and the other three are shared by all.
+
+The interpreter calls a class by way of a dictionary of the keywords, which costs more than all
+the fields. What is made for every call is made by ``quick``, which needs none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from operator import attrgetter
-from typing import Any, TypeVar, dataclass_transform
+from types import FunctionType
+from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
@@ -72,3 +78,42 @@ def _compiled_init(made: Any) -> Any:
     pattern: Any = dataclass(kw_only=True, repr=False, eq=False)(type(made.__name__, (), space))
     pattern.__init__.__qualname__ = f"{made.__qualname__}.__init__"
     return pattern.__init__
+
+
+def quick(cls: Callable[P, T]) -> Callable[P, T]:
+    """Give a function that makes what ``cls``, a dataclass with slots, makes of the same
+    keywords, in less than half the time. It is compiled when it is first called."""
+    space: dict[str, Any] = {"_cls": cls, "_new": object.__new__, "_MISSING": MISSING}
+    space["_compiled"] = _compiled_maker
+    maker: Any = FunctionType(_first_time.__code__, space)
+    space["_maker"] = maker
+    return maker  # type: ignore[no-any-return]
+
+
+def _first_time(**given: Any) -> Any:
+    """What a maker is until it is called: the names are those of its own space."""
+    _compiled(_cls, _maker)  # type: ignore[name-defined] # noqa: F821
+    return _maker(**given)  # type: ignore[name-defined] # noqa: F821
+
+
+def _compiled_maker(cls: Any, maker: Any) -> None:
+    """Make of ``maker`` a function that sets the fields of ``cls`` one by one."""
+    space, taken, lines = maker.__globals__, [], ["_self = _new(_cls)"]
+    for each in fields(cls):
+        name = parameter = each.name
+        if each.default is not MISSING:
+            space[f"_default_{name}"] = each.default
+            parameter += f"=_default_{name}"
+        elif each.default_factory is not MISSING:
+            space[f"_fresh_{name}"] = each.default_factory
+            parameter += "=_MISSING"
+            lines.append(f"if {name} is _MISSING: {name} = _fresh_{name}()")
+        taken.append(parameter)
+        lines.append(f"_self.{name} = {name}")
+    if hasattr(cls, "__post_init__"):
+        lines.append("_self.__post_init__()")
+    body = "\n    ".join([*lines, "return _self"])
+    exec(f"def _written(*, {', '.join(taken)}):\n    {body}", space)
+    written = space["_written"]
+    maker.__code__, maker.__kwdefaults__ = written.__code__, written.__kwdefaults__
+    maker.__name__ = maker.__qualname__ = cls.__qualname__

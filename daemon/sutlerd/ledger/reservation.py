@@ -15,10 +15,13 @@ from typing import Protocol
 
 from sutlerd.domain.call import Labels, Route
 from sutlerd.domain.caller import Caller
-from sutlerd.domain.record import record
+from sutlerd.domain.record import quick, record
 from sutlerd.domain.usage import Usage
 from sutlerd.ledger.book import Account
 from sutlerd.ledger.records import Ended, Held
+
+_new_held = quick(Held)
+_new_ended = quick(Ended)
 
 
 class Named(Protocol):
@@ -63,7 +66,7 @@ class Spend:
     ) -> Held:
         """Say what is held for it, in which accounts, from when on."""
         caller, labels = self.caller, self.labels
-        return Held(
+        return _new_held(
             attempt=attempt,
             request_id=self.request_id,
             given_id=self.given_id,
@@ -171,7 +174,7 @@ class Reservation:
     ) -> None:
         """End it at its true cost, whatever was held."""
         self._leave()
-        ended = Ended(
+        ended = _new_ended(
             held=self.held,
             state="settled",
             cost_nanousd=cost_nanousd,

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from sutlerd.domain.call import NO_LABELS, Labels
 from sutlerd.domain.caller import Caller
-from sutlerd.domain.record import record
+from sutlerd.domain.record import quick, record
 from sutlerd.domain.usage import UNKNOWN_USAGE
 from sutlerd.ledger.records import Ended
 
@@ -98,6 +98,9 @@ class UsageRow:
         return cls(payer=payer, prompt=prompt, **dict(zip(_FIELDS, values, strict=False)))
 
 
+_new_usage_row = quick(UsageRow)
+
+
 _FIELDS: Final = ("request_id", "unix_s", "day", "provider", "model", "kind", "error", *FIGURES)
 
 
@@ -127,7 +130,7 @@ def attempt_row(ended: Ended, *, is_priced: bool) -> UsageRow:
     held, usage = ended.held, ended.usage or UNKNOWN_USAGE
     was_entered = ended.state == "amended"
     is_unknown = ended.state == "unknown" or ended.why == "charged_in_full"
-    return UsageRow(
+    return _new_usage_row(
         request_id=held.request_id,
         unix_s=ended.ended_unix_s,
         day=held.day,

@@ -13,6 +13,7 @@ from typing import Any
 from sutlerd.domain.call import Call, Labels
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import quick
 from sutlerd.ledger.accounts import Accounts, Unstored
 from sutlerd.ledger.records import Ended
 from sutlerd.ledger.rows import Payer, UsageRow, attempt_row, bounded, payer_of
@@ -22,6 +23,8 @@ from sutlerd.pipeline.result import Answer
 from sutlerd.system.write_target import Job
 from sutlerd.telemetry.history import History
 from sutlerd.telemetry.meter import Meter
+
+_new_usage_row = quick(UsageRow)
 
 #: Gives the job that adds sums to the stored accounts, and keeps rows of single calls.
 AddToDisk = Callable[[Mapping[AccountKey, Sums], Sequence[UsageRow]], Job[None]]
@@ -65,7 +68,7 @@ class Accounting:
         free = cached or coalesced
         # Not by ``_enter``: this is on the way of every call.
         self._add(
-            UsageRow(
+            _new_usage_row(
                 request_id=call.request_id,
                 unix_s=self._clock.unix_s(),
                 day=self.day(),

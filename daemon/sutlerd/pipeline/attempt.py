@@ -20,6 +20,7 @@ from sutlerd.domain.errors import (
     ShuttingDown,
 )
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import quick
 from sutlerd.domain.reply import Embedded, Reply
 from sutlerd.pipeline.circuits import RouteClosed
 from sutlerd.pipeline.experience import Experience
@@ -31,6 +32,12 @@ from sutlerd.pipeline.till import Till
 from sutlerd.pipeline.tried import ANSWERED, Tried
 from sutlerd.pipeline.turnstile import Passed, Turnstile
 from sutlerd.providers.contract import AttemptFailed, Outcome, Provider
+
+_new_effort = quick(Effort)
+_new_trip = quick(Trip)
+_new_ear = quick(Ear)
+_new_tried = quick(Tried)
+_new_arrived = quick(Arrived)
 
 #: Who waits in vain is told so, and for what, before its own time is up.
 _TELLING_S = 0.05
@@ -93,13 +100,13 @@ class Attempts:
             retries_left = self._max_retries
             self._experience.retry_budget.called(self._clock.monotonic_s())
         effort = self._effort(len(routes), retries_left)
-        trip = Trip(journey=journey, ahead=list(routes), effort=effort)
+        trip = _new_trip(journey=journey, ahead=list(routes), effort=effort)
         is_asked = self._experience.circuits.is_asked
         leg: Leg | None = journey.leg(trip.ahead.pop(0))
         while leg is not None:
             try:
                 if self._hedge_after_pct is None:
-                    return await self._attempt(trip, leg, Ear(clock=self._clock))
+                    return await self._attempt(trip, leg, _new_ear(clock=self._clock))
                 return await self._hedged(trip, leg)
             except RouteClosed as closed:
                 trip.closed.append(closed)
@@ -126,7 +133,7 @@ class Attempts:
         raise trip.ends or error_of_closed(trip.closed, self._providers, trip.told, is_asked)
 
     def _effort(self, routes: int, retries: int) -> Effort:
-        return Effort(
+        return _new_effort(
             attempts_left=retries + 1,
             routes_left=routes - 1,
             retry_after_sent=self._retry_after_sent,
@@ -147,7 +154,7 @@ class Attempts:
         """Make an attempt, and another one on the next route if it is late."""
         late_s = self._late_s(trip, leg)
         if late_s is None:
-            return await self._attempt(trip, leg, Ear(clock=self._clock))
+            return await self._attempt(trip, leg, _new_ear(clock=self._clock))
         race: Race[Arrived[T]] = Race()
 
         def second() -> Coroutine[Any, Any, Arrived[T]] | None:
@@ -161,7 +168,7 @@ class Attempts:
                 return None
             return self._attempt(trip, other, Ear(clock=self._clock, race=race))
 
-        first = self._attempt(trip, leg, Ear(clock=self._clock, race=race))
+        first = self._attempt(trip, leg, _new_ear(clock=self._clock, race=race))
         arrived = await race.run(first, late_s=late_s, second=second)
         # Who answered stands last, whenever the other one ended.
         trip.told.sort(key=lambda row: bool(row["outcome"] == ANSWERED))
@@ -206,7 +213,7 @@ class Attempts:
         if self._hedge_after_pct is not None:
             passed_s = (ear.heard_s or tried.ended_s) - sent_s
             self._experience.latencies.learn((leg.route, trip.journey.streams), passed_s)
-        return Arrived(
+        return _new_arrived(
             brought=brought,
             leg=leg,
             attempts=trip.told,
@@ -228,7 +235,7 @@ class Attempts:
         cost_nanousd: int | None = None,
     ) -> Tried:
         """Say how an attempt that ends now went."""
-        return Tried(
+        return _new_tried(
             route=leg.route,
             outcome=outcome,
             asked_s=asked_s,

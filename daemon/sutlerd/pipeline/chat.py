@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from sutlerd.domain.call import ChatRequest, Route
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import quick
 from sutlerd.domain.reply import Delta, Reply
 from sutlerd.ledger.reservation import Reservation
 from sutlerd.pipeline.coalesce import Flight
@@ -16,6 +17,10 @@ from sutlerd.pipeline.result import encode_pieces
 from sutlerd.pipeline.till import Bill
 from sutlerd.pipeline.tried import Tried
 from sutlerd.providers.contract import Provider
+
+_new_asker = quick(Asker)
+_new_bill = quick(Bill)
+_new_leg = quick(Leg)
 
 #: Gives what is stored of a leg's answer.
 LookUp = Callable[[Leg], Awaitable[bytes | None]]
@@ -43,12 +48,12 @@ class ChatJourney:
     @property
     def asker(self) -> Asker:
         call = self._resolved.call
-        return Asker(caller=call.caller, lane=call.lane)
+        return _new_asker(caller=call.caller, lane=call.lane)
 
     @property
     def bill(self) -> Bill:
         call = self._resolved.call
-        return Bill(
+        return _new_bill(
             request_id=call.request_id,
             given_id=call.idempotent,
             caller=call.caller,
@@ -88,7 +93,7 @@ class ChatJourney:
     def leg(self, route: Route) -> Leg:
         call = self._resolved.call
         if route == call.routes[0]:
-            return Leg(route=route, built=self._resolved.built)
+            return _new_leg(route=route, built=self._resolved.built)
         assert isinstance(call.request, ChatRequest)
         provider = self._providers[route.provider]
         return Leg(route=route, built=provider.build_chat(call.request, route.model))

@@ -19,6 +19,7 @@ from sutlerd.config.schema_llm import LlmConfig
 from sutlerd.domain.call import Route
 from sutlerd.domain.errors import ProviderUnavailable
 from sutlerd.domain.ports import Clock, EventLog
+from sutlerd.domain.record import quick
 from sutlerd.providers.contract import AttemptFailed, Outcome, Verdict
 
 _MOST_MODELS = 1024
@@ -77,6 +78,9 @@ class Entry:
     def release(self) -> None:
         """End it: it was never made, or nobody waited for its end."""
         self.circuits.passed_by(self)
+
+
+_new_entry = quick(Entry)
 
 
 class Circuits:
@@ -143,7 +147,7 @@ class Circuits:
         self._open_entries += 1
         if self._beat is None:
             self._next_beat(now_s)
-        return Entry(
+        return _new_entry(
             circuits=self,
             route=route,
             endpoint=endpoint,

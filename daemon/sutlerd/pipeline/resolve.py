@@ -15,7 +15,7 @@ from sutlerd.config.schema import LlmConfig
 from sutlerd.domain.call import NO_LABELS, CacheMode, Call, ChatRequest, Labels, PromptUse, Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import InvalidParams
-from sutlerd.domain.record import record
+from sutlerd.domain.record import quick, record
 from sutlerd.pipeline.absent import Absent, Way
 from sutlerd.pipeline.extra import forbidden_extra
 from sutlerd.pipeline.messages import check_messages
@@ -31,6 +31,9 @@ from sutlerd.providers.contract import BuiltRequest, Provider
 
 if TYPE_CHECKING:
     from sutlerd.pipeline.params import ChatParams, CompleteParams, Options, RunParams
+
+_new_call = quick(Call)
+_new_chat_request = quick(ChatRequest)
 
 #: What a call has that is answered from a recording.
 _REPLAYED = (Route(provider="recording", model="recorded"),)
@@ -58,6 +61,9 @@ class Resolved:
     def flight_key(self) -> Hashable:
         """What identical calls share while they are under way: the answer of the same chain."""
         return self.key, self.call.routes[1:]
+
+
+_new_resolved = quick(Resolved)
 
 
 class Resolver:
@@ -111,7 +117,7 @@ class Resolver:
         way = self._way(options, use)
         built = self.provider_of(way.routes[0]).build_chat(request, way.routes[0].model)
         call = self._call(options, caller, request, way.routes, use, now_s)
-        return Resolved(
+        return _new_resolved(
             call=call,
             built=built,
             key=self.key(call, way.routes[0], built),
@@ -224,7 +230,7 @@ class Resolver:
         mode = CacheMode.ON if options.cache is None else CacheMode(options.cache)
         if not self._llm.cache.enabled and mode is not CacheMode.ONLY:
             mode = CacheMode.OFF
-        return Call(
+        return _new_call(
             request_id=self.request_id(options.request_id),
             caller=caller,
             request=request,
@@ -255,7 +261,7 @@ class Resolver:
             max_tokens = options.max_completion_tokens
         problems += forbidden_extra(options.extra)
         stop = (options.stop,) if isinstance(options.stop, str) else tuple(options.stop or ())
-        return ChatRequest(
+        return _new_chat_request(
             messages=messages,
             max_tokens=self._llm.default_max_tokens if max_tokens is None else max_tokens,
             temperature=options.temperature,

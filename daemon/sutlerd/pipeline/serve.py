@@ -26,6 +26,7 @@ from sutlerd.domain.errors import (
     RateLimited,
 )
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import quick
 from sutlerd.domain.reply import Reply
 from sutlerd.pipeline.coalesce import Flight, Flights, Follower
 from sutlerd.pipeline.costs import Costs
@@ -43,6 +44,10 @@ from sutlerd.pipeline.telling import Teller
 from sutlerd.pipeline.till import InDoubt
 from sutlerd.pipeline.under_way import UnderWay
 from sutlerd.telemetry.meter import Meter
+
+_new_asked = quick(Asked)
+_new_answer = quick(Answer)
+_new_served = quick(Served)
 
 #: How long a paid answer waits for its record to be written.
 STORE_LIMIT_S = 0.1
@@ -118,7 +123,7 @@ class Pipeline:
         asking = self._asking(resolved)
         asked = None
         if call.idempotent:
-            asked = Asked(
+            asked = _new_asked(
                 uid=call.caller.uid, request_id=call.request_id, request_hash=resolved.key
             )
         flight = None if asked is None else self._under_way.flight_of(asked)
@@ -288,7 +293,7 @@ class Pipeline:
                 self._second_tier.put(stored_under, payload, ttl_s=call.cache_ttl_s)
         for asked in flight.asked:
             self._request_log.keep(asked, payload=payload, was_free=cost_nanousd == 0)
-        return Answer(
+        return _new_answer(
             payload=payload,
             cached=False,
             cost_nanousd=cost_nanousd,
@@ -300,7 +305,7 @@ class Pipeline:
                 **_raw_finish(arrived.brought),
                 **({} if call.prompt is None else {"prompt": call.prompt.to_wire()}),
             },
-            by=Served(
+            by=_new_served(
                 provider=arrived.brought.provider,
                 model=arrived.brought.model,
                 saved_nanousd=cost_nanousd,

@@ -16,7 +16,7 @@ from typing import Any
 from sutlerd.domain.call import ChatRequest
 from sutlerd.domain.errors import CallError, InvalidOutput, ShuttingDown
 from sutlerd.domain.ports import Clock
-from sutlerd.domain.record import record
+from sutlerd.domain.record import quick, record
 from sutlerd.domain.reply import Reply
 from sutlerd.domain.usage import Usage
 from sutlerd.pipeline.arguments import judge_arguments, prepare_parameters
@@ -43,6 +43,9 @@ class Earned:
 
     arrived: Arrived[Reply]
     cost_nanousd: int | None
+
+
+_new_earned = quick(Earned)
 
 
 class Structured:
@@ -80,10 +83,10 @@ class Structured:
             reply = arrived.brought
             judged = await self._judged(request, reply, uid)
             if judged is None:
-                return Earned(arrived=arrived, cost_nanousd=cost_nanousd)
+                return _new_earned(arrived=arrived, cost_nanousd=cost_nanousd)
             if not judged.errors:
                 arrived = replace(arrived, brought=replace(reply, parsed=judged.value))
-                return Earned(arrived=arrived, cost_nanousd=cost_nanousd)
+                return _new_earned(arrived=arrived, cost_nanousd=cost_nanousd)
             arrived.attempts[-1]["outcome"] = _MISSED
             missed = _missed(arrived, judged, repairs_made, cost_nanousd)
             if (

@@ -14,7 +14,7 @@ from sutlerd.domain.call import Labels, Route
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import BudgetExceeded, CallError, OutcomeUnknown, PriceUnknown
 from sutlerd.domain.ports import Clock
-from sutlerd.domain.record import record
+from sutlerd.domain.record import quick, record
 from sutlerd.domain.reply import Embedded, Reply
 from sutlerd.ledger import ledger as ledgers
 from sutlerd.ledger.ledger import Ledger
@@ -24,6 +24,8 @@ from sutlerd.ledger.tariff import FREE, Tariff
 from sutlerd.ledger.worst_case import dearest_nanousd
 from sutlerd.pipeline.costs import Costs
 from sutlerd.providers.contract import Outcome
+
+_new_spend = quick(Spend)
 
 #: Tells of a uid's own request id whether it will be refused, since it may have been paid for.
 InDoubt = Callable[[int, str], bool]
@@ -108,7 +110,7 @@ class Till:
                     f"{{{route}: {{input_usd: …, output_usd: …}}}}, or allow it with "
                     "llm.budget.unknown_price: allow"
                 )
-        return Spend(
+        return _new_spend(
             request_id=bill.request_id,
             given_id=bill.given_id,
             caller=bill.caller,

@@ -21,6 +21,7 @@ from sutlerd.admission.own_limits import OwnLimit, OwnLimits
 from sutlerd.config.schema_llm import CallerLimits, LlmConfig
 from sutlerd.domain.call import Route
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import quick
 from sutlerd.domain.usage import Usage
 from sutlerd.ledger.reservation import Reservation
 from sutlerd.pipeline.boundaries import Boundaries
@@ -34,6 +35,8 @@ from sutlerd.providers.contract import (
     RateLimitView,
     Verdict,
 )
+
+_new_ask = quick(Ask)
 
 _TOO_MANY = 429
 _ONE_REQUEST: Mapping[str, float] = {"requests": 1.0, "requests_per_day": 1.0}
@@ -51,6 +54,9 @@ class Ticket:
         self.reservation.release()
 
 
+_new_ticket = quick(Ticket)
+
+
 @dataclass(slots=True, kw_only=True)
 class Passed:
     """An attempt that passed; ``size_bytes`` is its request's, 0 where nobody counts tokens.
@@ -65,6 +71,9 @@ class Passed:
     route: Route
     size_bytes: int
     listens: bool
+
+
+_new_passed = quick(Passed)
 
 
 class Turnstile:
@@ -122,7 +131,7 @@ class Turnstile:
         boundary = self._boundaries.of(route)
         learner = self._boundaries.learner(boundary, self._clock.monotonic_s())
         size_bytes = len(orjson.dumps(built.body)) if learner.counts_tokens else 0
-        ask = Ask(
+        ask = _new_ask(
             boundary=boundary,
             need=self._need(route, size_bytes, max_tokens_out),
             path=self._places.of(asker),
@@ -136,14 +145,14 @@ class Turnstile:
         def take() -> Ticket:
             entry = enter()
             try:
-                return Ticket(entry=entry, reservation=reserve())
+                return _new_ticket(entry=entry, reservation=reserve())
             except BaseException:
                 entry.release()
                 raise
 
         permit = await self.gate.admit(ask, take)
         ticket: Ticket = permit.token
-        return Passed(
+        return _new_passed(
             learner=learner,
             entry=ticket.entry,
             permit=permit,

@@ -14,7 +14,7 @@ import orjson
 
 from sutlerd.domain.call import ChatRequest, EmbedRequest
 from sutlerd.domain.ports import Clock
-from sutlerd.domain.record import record
+from sutlerd.domain.record import quick, record
 from sutlerd.domain.reply import Delta, Embedded, Reply
 from sutlerd.providers.contract import (
     AttemptFailed,
@@ -32,6 +32,8 @@ from sutlerd.providers.failures import bad_body, not_sent
 from sutlerd.providers.model_list import read_model_list
 from sutlerd.providers.tally import Tally
 from sutlerd.providers.transport import Request, Response, StreamingResponse, Transport
+
+_new_request = quick(Request)
 
 #: Longest wait for the next bytes of a stream: models think in silence, but rarely for longer,
 #: and a dead stream should not hold its place until the attempt's own limit.
@@ -245,4 +247,4 @@ class Endpoint:
 
 
 def _request(built: BuiltRequest, body: dict[str, Any]) -> Request:
-    return Request(path=built.path, headers=built.headers, body=orjson.dumps(body))
+    return _new_request(path=built.path, headers=built.headers, body=orjson.dumps(body))

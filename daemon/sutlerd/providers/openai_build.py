@@ -8,6 +8,7 @@ from typing import Any
 
 from sutlerd.domain.call import ChatRequest, EmbedRequest
 from sutlerd.domain.errors import InvalidParams
+from sutlerd.domain.record import quick
 from sutlerd.providers.contract import BuiltRequest
 from sutlerd.providers.dialect import ModelTraits
 from sutlerd.providers.instructions import JSON_ALONE, schema_in_words
@@ -15,6 +16,8 @@ from sutlerd.providers.openai_switches import OpenAISwitches
 from sutlerd.providers.refusals import check_extra, check_word, refuse_unfit
 from sutlerd.providers.strict_schema import fits_strict
 from sutlerd.providers.tool_calls import shorten_ids
+
+_new_built_request = quick(BuiltRequest)
 
 #: Fields of ``extra`` that would set model, length, price or what the daemon sets itself.
 _RESERVED = frozenset(
@@ -81,7 +84,7 @@ def build_chat(
     if request.functions:
         _functions(request, body, traits, switches, dropped)
     _extra(request.extra, body, switches)
-    return BuiltRequest(
+    return _new_built_request(
         model=model, path="/chat/completions", body=body, dropped=tuple(dict.fromkeys(dropped))
     )
 
@@ -102,7 +105,7 @@ def build_embed(
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
     _extra(request.extra, body, switches)
-    return BuiltRequest(model=model, path="/embeddings", body=body)
+    return _new_built_request(model=model, path="/embeddings", body=body)
 
 
 def _messages(

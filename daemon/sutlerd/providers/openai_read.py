@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sutlerd.domain.record import quick
 from sutlerd.domain.reply import Reply
 from sutlerd.domain.usage import UNKNOWN_USAGE, Usage
 from sutlerd.providers.dialect import MAX_REPLY_CHARS
 from sutlerd.providers.tool_calls import ToolCallAssembler
+
+_new_reply = quick(Reply)
+_new_usage = quick(Usage)
 
 _FINISH = {
     "stop": "stop",
@@ -91,7 +95,7 @@ def make_reply(
     # Gemini and others say "stop" with calls there: the calls count.
     if calls and finish == "stop":
         finish, raw = "tool_calls", None
-    return Reply(
+    return _new_reply(
         content=content,
         finish_reason=finish,
         model=model,
@@ -157,7 +161,7 @@ def read_usage(body: Mapping[str, Any]) -> Usage | None:
     cached = read_tokens(prompt.get("cached_tokens"))
     if cached is None:
         cached = read_tokens(usage.get("prompt_cache_hit_tokens"))
-    return Usage(
+    return _new_usage(
         tokens_in=read_tokens(usage.get("prompt_tokens")),
         tokens_out=read_tokens(usage.get("completion_tokens")),
         cached_tokens_in=cached,

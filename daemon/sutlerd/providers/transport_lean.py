@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Self
 
 from sutlerd.domain.ports import Clock
+from sutlerd.domain.record import quick
 from sutlerd.providers.address import Address, Proxy
 from sutlerd.providers.dialing import Dialer
 from sutlerd.providers.failures import lost, not_sent, redirected
@@ -20,6 +21,8 @@ from sutlerd.providers.http_connection import HttpConnection
 from sutlerd.providers.http_exchange import StreamExchange, WholeExchange
 from sutlerd.providers.http_pool import MAX_CONNECTIONS, HttpPool
 from sutlerd.providers.transport import LINGER_S, Request, Response, StreamingResponse
+
+_new_response = quick(Response)
 
 #: Spelt heads are kept by path; dialects have a handful.
 _MAX_HEADS = 64
@@ -71,7 +74,7 @@ class LeanTransport:
             timer.cancel()
             self._pool.give_back(connection)
         self._raise_unusable(status)
-        return Response(
+        return _new_response(
             status=status, headers=headers, body=body, arrived_unix_s=self._clock.unix_s()
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sutler.wire import MAX_ID_BYTES, MAX_ID_INT, MIN_ID_INT
 from sutlerd.domain.errors import InvalidRequest
-from sutlerd.domain.record import record
+from sutlerd.domain.record import quick, record
 from sutlerd.system import strict
 
 RequestId = int | str | None
@@ -22,6 +22,9 @@ class Request:
     id: RequestId
     method: str
     params: dict[str, Any]
+
+
+_new_request = quick(Request)
 
 
 class BadRequest(Exception):
@@ -56,7 +59,7 @@ def decode(line: bytes) -> Request:
         params = {}
     elif not isinstance(params, dict):
         raise _bad("params must be an object", request_id)
-    return Request(id=request_id, method=method, params=params)
+    return _new_request(id=request_id, method=method, params=params)
 
 
 def _good_id(value: Any) -> bool:

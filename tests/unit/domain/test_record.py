@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
-from dataclasses import asdict, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import pytest
 
-from sutlerd.domain.record import record
+from sutlerd.domain.record import quick, record
 
 
 @record
@@ -79,3 +79,37 @@ def test_what_is_not_to_be_shown_or_compared_is_not() -> None:
     assert repr(Hiding(shown=1)) == "Hiding(shown=1, counted=0)"
     assert Hiding(shown=1, counted=1) == Hiding(shown=1, counted=2)
     assert Hiding(shown=1, secret="other") != Hiding(shown=1)
+
+
+@dataclass(slots=True, kw_only=True)
+class Moving:
+    at: Point
+    name: str | None = None
+    told: list[str] = field(default_factory=list)
+
+
+def test_what_is_made_quickly_is_what_the_class_makes() -> None:
+    point, one, hiding, moving = quick(Point), quick(One), quick(Hiding), quick(Moving)
+    for _ in range(3):  # the first time differs from the others
+        assert point(x=1, y=2, names=["a"]) == Point(x=1, y=2, names=["a"])
+        assert point(x=1) == Point(x=1)
+        assert type(point(x=1)) is Point
+        assert one(only="a") == One(only="a")
+        assert hiding(shown=1).secret == "canary"
+        assert moving(at=Point(x=1), name="n") == Moving(at=Point(x=1), name="n")
+    first, second = moving(at=Point(x=1)), moving(at=Point(x=1))
+    assert first.told == [] and first.told is not second.told
+
+
+def test_who_makes_quickly_is_told_what_is_missing_unknown_or_wrong() -> None:
+    point, checked = quick(Point), quick(Checked)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="'x'"):
+            point()
+        with pytest.raises(TypeError, match="'z'"):
+            point(x=1, z=2)
+        with pytest.raises(TypeError):
+            point(1)
+        with pytest.raises(ValueError, match="not negative"):
+            checked(size=-1)
+    assert checked(size=1) == Checked(size=1)
