@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 from sutlerd.commands.arguments import overrides, parser
 from sutlerd.system import garbage
@@ -98,12 +100,25 @@ def _run(options: argparse.Namespace) -> Exit:
     try:
         for problem in loaded.warnings:
             log.event("error" if problem.loud else "warning", "configuration", said=str(problem))
-        return uvloop.run(live(load_again, loaded, os.environ, hardened, log, taped))
+        ended = uvloop.run(live(load_again, loaded, os.environ, hardened, log, taped))
     except CannotStart as refusal:
         log.event("error", "cannot_start", said=refusal.message, exit_code=int(refusal.exit_code))
         return refusal.exit_code
     finally:
         log.close(timeout_s=1.0)
+    return _leave(ended)
+
+
+def _leave(ended: Exit) -> NoReturn:
+    """End the process, of which nothing is left to be written.
+
+    The interpreter would take everything apart first: up to a second for a provider's package,
+    for which whoever restarts the daemon, and all its clients, would wait.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(ended)
 
 
 def _held_back(ended: Exit) -> Exit:

@@ -19,6 +19,7 @@ from sutlerd.providers.failures import bad_body, not_sent
 from sutlerd.providers.sdk import Sdk
 from sutlerd.providers.sdk_stream import SdkStream
 from sutlerd.providers.transport import MAX_BODY_BYTES, Request, Response, StreamingResponse
+from sutlerd.system.aside import run_aside
 
 #: How often the loop is asked whether it still turns while a package is imported.
 _STALL_PROBE_S = 0.005
@@ -60,6 +61,8 @@ class SdkTransport:
             task.cancel()
         await asyncio.gather(*self._lingering, return_exceptions=True)
         if self._loading is not None:
+            # One that is under way goes on in its thread, and makes a client that never connects.
+            self._loading.cancel()
             (loaded,) = await asyncio.gather(self._loading, return_exceptions=True)
             if isinstance(loaded, Sdk):
                 await loaded.client.close()
@@ -116,17 +119,18 @@ class SdkTransport:
         started_s = self.clock.monotonic_s()
         probe = asyncio.create_task(_longest_stall_s(), name="stall probe")
         try:
-            return await asyncio.to_thread(self._load)
+            loaded = await run_aside(self._load, name=f"load {self._package}")
         finally:
             probe.cancel()
             (stall_s,) = await asyncio.gather(probe)
-            self._log.event(
-                "info",
-                "sdk_loaded",
-                package=self._package,
-                took_ms=round((self.clock.monotonic_s() - started_s) * 1000),
-                loop_stall_ms=round(stall_s * 1000),
-            )
+        self._log.event(
+            "info",
+            "sdk_loaded",
+            package=self._package,
+            took_ms=round((self.clock.monotonic_s() - started_s) * 1000),
+            loop_stall_ms=round(stall_s * 1000),
+        )
+        return loaded
 
 
 async def _longest_stall_s() -> float:

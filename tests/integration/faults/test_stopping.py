@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import time
@@ -15,8 +16,16 @@ from sutlerd.system.exits import Exit
 from tests.contract import answers
 from tests.contract.answers import Answer, Gate, Hang
 from tests.contract.scripted import ScriptedProvider
-from tests.integration.faults.rig import Rig, held
+from tests.integration.faults.rig import Rig, held, llm_group
 from tests.support.wire_client import WireClient, request_line, text_of
+
+#: A provider's package that takes its time to be imported, and once more at the end.
+_SLOW_PACKAGE = """
+import atexit, os, time
+atexit.register(time.sleep, 60)
+os.write(2, b"being loaded\\n")
+time.sleep(60)
+"""
 
 
 @contextlib.contextmanager
@@ -161,6 +170,30 @@ def test_a_second_signal_ends_at_once_with_every_call_told(
         assert sorted(line["id"] for line in lines) == list(range(10))
         assert {_type_of(line) for line in lines} == {"shutting_down"}
         assert _ended(rig) == Exit.CUT_SHORT
+
+
+@pytest.mark.fault("O2")
+def test_neither_a_package_that_is_being_loaded_nor_what_it_leaves_holds_up_the_end(
+    tmp_path: Path,
+) -> None:
+    package = tmp_path / "packages" / "openai"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(_SLOW_PACKAGE)
+    beside = os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")])
+    with ScriptedProvider.in_thread() as provider:
+        llm = llm_group(provider.base_url)
+        llm["providers"]["scripted"]["transport"] = "sdk"
+        rig = Rig(tmp_path / "d", provider, llm=llm, environ={"PYTHONPATH": beside})
+        with rig.daemon, rig.client() as client, rig.client() as other:
+            client.send("chat", prompt="never sent")
+            until_s = time.monotonic() + 20
+            while "being loaded" not in rig.daemon.log():
+                assert time.monotonic() < until_s, rig.daemon.log()
+                time.sleep(0.01)
+            _draining(rig, other)
+            rig.daemon.process.send_signal(signal.SIGTERM)
+            assert [_type_of(line) for line in client.rest()] == ["shutting_down"]
+            assert _ended(rig) == Exit.CUT_SHORT
 
 
 @pytest.mark.fault("O2")
