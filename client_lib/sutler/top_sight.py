@@ -255,9 +255,9 @@ def _provider(name: str, health: Dict[str, Any], circuit: Dict[str, Any]) -> Row
     state, tone = ("well", PLAIN) if not _rests(circuit) else (_resting(circuit), BAD)
     failure = health.get("last_failure") or {}
     why = str(circuit.get("why") or "") if _rests(circuit) else ""
-    if not why and failure.get("message"):
-        ago = duration(round(failure.get("age_s", 0)))
-        why = "%s ago: %s" % (ago, failure["message"])
+    said = failure.get("message") or failure.get("kind")  # the words are for operators
+    if not why and said:
+        why = "%s ago: %s" % (duration(round(failure.get("age_s", 0))), said)
     age_s = health.get("last_success_age_s")
     counts = ["{:,}".format(health.get(key, 0)) for key in ("in_flight", "attempts", "failures")]
     answered = "-" if age_s is None else duration(round(age_s))

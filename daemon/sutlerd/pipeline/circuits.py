@@ -245,7 +245,7 @@ class Circuits:
                 circuit.passed_by(probe=probe)  # that it answers was not the trouble
             elif circuit.succeeded(now_s, probe=probe):
                 self._tell_closed(provider, model)
-        elif circuit.failed(now_s, failure.message, probe=probe):
+        elif circuit.failed(now_s, _reason(failure), probe=probe):
             self._tell_open(provider, model, circuit)
 
     def _tell_open(self, provider: str, model: str | None, circuit: Circuit) -> None:
@@ -279,6 +279,12 @@ class Circuits:
         self._beat = None
         if self._open_entries:
             self._next_beat(now_s)
+
+
+def _reason(failure: AttemptFailed) -> str:
+    """Give what all callers are told: a status alone, as the words with it are for who asked."""
+    status = failure.status
+    return failure.message if status is None or status < 400 else f"HTTP {status}"
 
 
 def signs(failure: AttemptFailed, *, local: bool) -> tuple[Sign, Sign]:

@@ -156,7 +156,7 @@ class Services:
                 "errors": dict(tally.errors) if caller.may_operate else None,
             },
             "providers": {
-                **{name: provider.health() for name, provider in self._providers.items()},
+                **{name: _seen_by(caller, each.health()) for name, each in self._providers.items()},
                 **{name: {"state": "off", "why": why} for name, why in self._off.items()},
             },
             "cache": self.cache_stats(None if caller.may_operate else f"uid:{caller.uid}"),
@@ -280,6 +280,18 @@ class Services:
             row["connections"] += 1
             row["calls_open"] += len(connection.pending)
         return list(shown.values())
+
+
+def _seen_by(caller: Caller, health: dict[str, Any]) -> dict[str, Any]:
+    """Leave out a provider's own words, which may repeat what another user has asked."""
+    if caller.may_operate:
+        return health
+    seen = dict(health)
+    if seen.get("last_failure") is not None:
+        seen["last_failure"] = {**seen["last_failure"], "message": None}
+    if "endpoints" in seen:
+        seen["endpoints"] = [_seen_by(caller, each) for each in seen["endpoints"]]
+    return seen
 
 
 def _share(bucket: dict[str, float], users: int) -> tuple[float, float, float]:

@@ -171,6 +171,27 @@ def test_users_see_and_clear_their_own_and_operators_everyones(tmp_path: Path) -
         assert client.result("chat", prompt="the probe: asked before")["cached"] is False
 
 
+@needs_root
+@pytest.mark.fault("X6")
+def test_a_providers_words_about_ones_call_are_not_shown_to_another(tmp_path: Path) -> None:
+    llm = {"circuit": {"least_calls": 2}, "max_retries": 0}
+    with serving(tmp_path, llm=llm, **_SHARED) as rig, rig.client() as client:
+        let_others_in(rig.daemon.socket.parent)
+        ask = {"model": "scripted/another-model", "cache": "off"}
+        for status in (400, 503, 503, 503):
+            quoted = f"cannot do my secret diagnosis {status}"
+            rig.answers["diagnosis"] = answers.openai_error(status, quoted)
+            told = client.ask("chat", prompt="my secret diagnosis", **ask)["error"]["message"]
+            assert quoted in told or "left alone" in told
+            assert "diagnosis" in str(client.result("status")["providers"])
+            shown = _as_other(rig, "status")["result"]
+            assert "diagnosis" not in str(shown)
+            assert shown["providers"]["scripted"]["last_failure"]["kind"] == f"http_{status}"
+        refused = str(_as_other(rig, "chat", prompt="mine", **ask))
+        assert "left alone after: HTTP 503" in refused
+        assert "diagnosis" not in refused
+
+
 def _settled(rig: Rig) -> None:
     while rig.status()["cache"]["queued_writes"]:
         pass
