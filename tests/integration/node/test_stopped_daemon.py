@@ -17,7 +17,7 @@ from tests.contract.answers import Answer, Gate
 from tests.integration.faults.rig import Rig, held, serving
 from tests.integration.node.reloads import until
 
-HASTY_S = 0.5
+HASTY_S = 1.0
 STOPPED_S = 1.5
 RATE_PER_S = 4
 CAPACITY = 4
