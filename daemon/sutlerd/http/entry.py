@@ -7,7 +7,7 @@ allows another origin in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from sutlerd.http.door import Refusal
@@ -15,16 +15,29 @@ from sutlerd.http.door import Refusal
 TOKEN_COOKIE = "sutler_token"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _OWN_SITE = ("same-origin", "none")
+#: What is judged by its one value: of two, another reader may take the other.
+_JUDGED = ("Origin", "Referer", "Sec-Fetch-Site", "Content-Type", "Content-Encoding")
+
+#: Gives every value of a header, in their order.
+AllOf = Callable[[str, Sequence[str]], Sequence[str]]
 
 
 def judge(
-    method: str, headers: Mapping[str, str], hosts: Sequence[str], *, over_tcp: bool
+    method: str, headers: Mapping[str, str], all_of: AllOf, *, authority: str, over_tcp: bool
 ) -> Refusal | None:
-    """Refuse what a web page, a confused proxy or a smuggler sends; ``hosts`` are all ``Host``s."""
+    """Refuse what a web page, a confused proxy or a smuggler sends.
+
+    ``authority`` is the host that the request's target names, empty where it is a path alone.
+    """
+    hosts = all_of("Host", ())
     if len(hosts) != 1:
         return Refusal(status=400, kind="invalid", message="exactly one Host header is needed")
-    if not _is_ours(hosts[0], over_tcp=over_tcp):
-        return _forbidden(f"the host {hosts[0][:100]!r} is not this daemon: use localhost")
+    for name in _JUDGED:
+        if name in headers and len(all_of(name, ())) > 1:
+            return Refusal(status=400, kind="invalid", message=f"{name} is there twice")
+    for host in (hosts[0], authority) if authority else hosts:
+        if not _is_ours(host, over_tcp=over_tcp):
+            return _forbidden(f"the host {host[:100]!r} is not this daemon: use localhost")
     own = f"http://{hosts[0]}"
     origin = headers.get("Origin")
     if origin is not None and origin != own:
@@ -61,6 +74,8 @@ def browsers_token(headers: Mapping[str, str], query: Mapping[str, str]) -> str 
 def _judge_body(headers: Mapping[str, str]) -> Refusal | None:
     if "Content-Length" in headers and "Transfer-Encoding" in headers:
         return Refusal(status=400, kind="invalid", message="two lengths for one body")
+    if headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+        return Refusal(status=400, kind="invalid", message="a body is sent plain, or in chunks")
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         return Refusal(status=415, kind="media_type", message="the body must be application/json")

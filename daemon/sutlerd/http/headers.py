@@ -35,15 +35,16 @@ def options(headers: Mapping[str, str], *, stream: Any = False) -> dict[str, Any
     ``stream`` is the request's own word: there an SDK's time limit is for each piece.
     """
     found: dict[str, Any] = {}
-    labels = _labels(headers.get("X-Sutler-Labels", ""))
+    labels = _labels(_readable(headers, "X-Sutler-Labels") or "")
     if labels:
         found["labels"] = labels
     traceparent = headers.get("Traceparent")
     if read_traceparent(traceparent) is not None:
         found["metadata"] = {"traceparent": traceparent}
     for header, name in (("X-Sutler-Lane", "lane"), ("X-Sutler-Cache", "cache")):
-        if header in headers:
-            found[name] = headers[header]
+        said = _readable(headers, header)
+        if said is not None:
+            found[name] = said
     timeout_s = _timeout_s(headers, streams=stream is True)
     if timeout_s is not None:
         found["timeout_s"] = timeout_s
@@ -53,6 +54,17 @@ def options(headers: Mapping[str, str], *, stream: Any = False) -> dict[str, Any
             raise InvalidParams("idempotency-key: must be 1 to 128 of A-Z a-z 0-9 . _ : / + = -")
         found["request_id"] = key
     return found
+
+
+def _readable(headers: Mapping[str, str], header: str) -> str | None:
+    """Give a header that is text; bytes that are none become half characters, which nobody keeps."""
+    said = headers.get(header)
+    if said is not None and not said.isascii():
+        try:
+            said.encode()
+        except UnicodeEncodeError:
+            raise InvalidParams(f"{header.lower()}: must be text in UTF-8") from None
+    return said
 
 
 def _timeout_s(headers: Mapping[str, str], *, streams: bool) -> float | None:

@@ -81,6 +81,13 @@ def path_in(data: bytes) -> str:
     return target.partition(b"?")[0].decode("latin-1").strip()
 
 
+def target_host(request: web.BaseRequest) -> str:
+    """Give the host that a request's target itself names, as one to a proxy does; else nothing."""
+    if request.raw_path.startswith("/"):
+        return ""
+    return request.url.raw_authority if request.url.absolute else ""
+
+
 def _quiet_logger() -> logging.Logger:
     """A logger that says nothing: what went wrong is told by our own log, without headers."""
     logger = logging.getLogger("sutlerd.http.library")

@@ -19,7 +19,7 @@ from sutlerd.http.door import Ask, Door, Manners, Page, Refusal, Stream
 from sutlerd.http.entry import bearer, browsers_token, judge
 from sutlerd.http.headers import options
 from sutlerd.http.house import House
-from sutlerd.http.library import make_server, path_in
+from sutlerd.http.library import make_server, path_in, target_host
 from sutlerd.http.manners import manners_at
 from sutlerd.system import strict
 
@@ -120,7 +120,11 @@ class Site:
         """Judge a request by its head; nothing of its body has been looked at."""
         headers = request.headers
         refusal = judge(
-            request.method, headers, headers.getall("Host", []), over_tcp=client.over_tcp
+            request.method,
+            headers,
+            headers.getall,
+            authority=target_host(request),
+            over_tcp=client.over_tcp,
         )
         if refusal is not None and (door is not None or refusal.kind != "media_type"):
             return refusal
@@ -272,7 +276,9 @@ class Site:
         if isinstance(answer, Page):
             page = self._page(client, answer)
             # The library drops what comes with an upgrade that is declined.
-            declined = request.method not in _WITH_BODY and "Upgrade" in request.headers
+            declined = request.method not in _WITH_BODY and (
+                "Upgrade" in request.headers or request.method == "CONNECT"
+            )
             if self._house.draining or declined or not request.content.at_eof():
                 page.force_close()  # a body that nobody reads would be taken for a request
             return page
@@ -286,9 +292,10 @@ class Site:
         )
         try:
             await events.prepare(request)
-            async for piece in answer.pieces:
-                client.wrote(len(piece))
-                await events.write(piece)
+            if request.method != "HEAD":  # whose answer ends with its head
+                async for piece in answer.pieces:
+                    client.wrote(len(piece))
+                    await events.write(piece)
             await events.write_eof()
         except (ConnectionError, asyncio.CancelledError):
             raise

@@ -106,6 +106,45 @@ def test_two_lengths_or_two_hosts_are_a_bad_request(rig: Rig) -> None:
 
 
 @pytest.mark.fault("X12")
+def test_what_is_there_twice_or_names_another_host_is_no_request_of_ours(rig: Rig) -> None:
+    token = f"Authorization: Bearer {new_token(rig.daemon)}"
+
+    def status(target: str, *lines: str) -> bytes:
+        head = (f"GET {target} HTTP/1.1", "Host: localhost", "Connection: close", token, *lines)
+        return raw(rig, "\r\n".join([*head, "", ""]).encode()).split()[1]
+
+    own = "http://localhost"
+    assert status("/v1/models", f"Origin: {own}", "Origin: http://evil.example") == b"400"
+    assert status("/v1/models", f"Referer: {own}/", "Referer: http://evil.example/") == b"400"
+    assert status("/v1/models", "Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site") == b"400"
+    # A target with a host of its own counts for more than Host does, to those who relay it.
+    assert status("http://evil.example/v1/models") == b"403"
+    assert status("http://localhost@evil.example/v1/models") == b"403"
+    assert status("http://localhost:80/v1/models") == b"200"
+    start = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    for coded in (
+        b"Content-Encoding: identity\r\nContent-Encoding: gzip\r\n",
+        b"Transfer-Encoding: gzip, chunked\r\n",
+    ):
+        asked = start + b"Content-Type: application/json\r\n" + coded + b"\r\n"
+        assert raw(rig, asked).split()[1] == b"400", coded
+
+
+def test_who_asks_for_the_head_of_a_stream_gets_no_event(rig: Rig) -> None:
+    token = b"Authorization: Bearer " + new_token(rig.daemon).encode() + b"\r\n"
+    asked = b"HEAD /events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + token
+    head, _, body = raw(rig, asked + b"\r\n").partition(b"\r\n\r\n")
+    assert head.split()[1] == b"200"
+    assert b"text/event-stream" in head
+    assert body == b""
+
+
+def test_a_tunnel_is_refused_and_its_connection_closed(rig: Rig) -> None:
+    asked = b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert raw(rig, asked).split()[1] == b"401"
+
+
+@pytest.mark.fault("X12")
 def test_a_refusal_comes_before_the_body(rig: Rig) -> None:
     head = (
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"

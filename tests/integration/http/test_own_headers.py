@@ -36,6 +36,15 @@ def test_labels_lane_and_cache_are_the_wires(rig: Rig) -> None:
     assert bad.status == 400
 
 
+def test_headers_that_are_no_text_are_told_so(rig: Rig) -> None:
+    for name in ("X-Sutler-Labels", "X-Sutler-Lane", "X-Sutler-Cache", "Idempotency-Key"):
+        reply = over_unix(rig.daemon, "POST", CHAT, body_of("x"), {name: b"component=\xff"})
+        assert reply.status == 400, name
+        assert name.lower() in reply.json["error"]["message"]
+    named = {"X-Sutler-Labels": "component=bücher".encode()}
+    assert over_unix(rig.daemon, "POST", CHAT, body_of("x"), named).status == 200
+
+
 def test_limits_shown_are_the_callers_own_and_429_says_when(folder: Path) -> None:
     # Nobody waits 33 s here; with more time the daemon would, and the caller would get an answer.
     llm = {
