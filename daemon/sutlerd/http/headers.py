@@ -57,7 +57,7 @@ def options(headers: Mapping[str, str], *, stream: Any = False) -> dict[str, Any
 
 
 def _readable(headers: Mapping[str, str], header: str) -> str | None:
-    """Give a header that is text; bytes that are none become half characters, which nobody keeps."""
+    """Give a header that is text: bytes that are none become characters that nobody can keep."""
     said = headers.get(header)
     if said is not None and not said.isascii():
         try:
