@@ -96,6 +96,8 @@ def _params(body: Any) -> dict[str, Any]:
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
         raise InvalidParams("input: must be text, or a list of texts")
+    if "" in texts:
+        raise InvalidParams(f"input[{texts.index('')}]: must not be empty")
     asked: dict[str, Any] = {"texts": texts}
     extra = {}
     for name, value in body.items():

@@ -71,9 +71,18 @@ def _check_content(
             problems.append(f"{path}.content: must not be empty")
         for place, part in enumerate(content):
             _check_part(part, role, f"{path}.content[{place}]", problems)
-        shaped["content"] = content
+        shaped["content"] = [_plain(part) for part in content]
     else:
         problems.append(f"{path}.content: must be a string or a list of parts")
+
+
+def _plain(part: Any) -> Any:
+    """Give a part without the detail that an image is seen in anyway: said or not, it is one."""
+    image = part.get("image_url") if isinstance(part, dict) else None
+    if isinstance(image, dict) and image.get("detail") == "auto":
+        shown = {name: value for name, value in image.items() if name != "detail"}
+        return {**part, "image_url": shown}
+    return part
 
 
 def _check_part(part: Any, role: str, path: str, problems: list[str]) -> None:

@@ -353,7 +353,8 @@ def _functions(
             problems.append(f"params.function_call: no function is named {name}")
     if choice is not None and not functions and choice != "none":
         problems.append("params.function_call: there are no functions to call")
-    return functions, choice
+    # To be free is what a model is anyway: said or not, it is one call.
+    return functions, None if choice == "auto" else choice
 
 
 def _asks_no_choice(options: Options) -> bool:

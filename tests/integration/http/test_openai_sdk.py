@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from tests.contract import answers
 from tests.integration.faults.rig import Rig
-from tests.integration.http.rig import http_socket, new_token, port_of
+from tests.integration.http.rig import http_socket, new_token, over_unix, port_of
 
 DOORS = ("unix", "tcp")
 
@@ -110,6 +110,56 @@ def test_a_prompt_is_one_cache_entry_whichever_door_it_comes_through(rig: Rig) -
         assert stream.response.headers["x-sutler-cached"] == "true"
         assert "".join(c.choices[0].delta.content or "" for c in stream) == first["content"]
     assert rig.asked("one entry") == 1
+
+
+def test_images_tools_and_formats_too_are_one_entry_whoever_spells_them(rig: Rig) -> None:
+    url = "data:image/png;base64,iVBORw0KGgo="
+    look: list[dict[str, Any]] = [{"type": "text", "text": "seen once"}]
+    shown = [*look, {"type": "image_url", "image_url": {"url": url, "detail": "auto"}}]
+    source = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    tool = {"name": "f", "description": "d", "parameters": schema}
+    wanted = {"name": "x", "schema": schema, "strict": True}
+    chat, respond, message = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+
+    def asked(prompt: Any, limit: str, path: str, member: str = "messages", **more: Any) -> bool:
+        body = {"model": "test-model", member: prompt, limit: 9, **more}
+        reply = over_unix(rig.daemon, "POST", path, body)
+        assert reply.status == 200, reply.body
+        return reply.headers["x-sutler-cached"] == "true"
+
+    plain = [*look, {"type": "image_url", "image_url": {"url": url}}]
+    rig.daemon.result("complete", model="test-model", messages=[_by_user(plain)], max_tokens=9)
+    assert asked([_by_user(shown)], "max_tokens", chat)
+    spelled = [
+        {"type": "input_text", "text": "seen once"},
+        {"type": "input_image", "image_url": url, "detail": "auto"},
+    ]
+    assert asked([_by_user(spelled)], "max_output_tokens", respond, "input")
+    assert asked([_by_user([*look, {"type": "image", "source": source}])], "max_tokens", message)
+
+    ours = {"model": "test-model", "prompt": "tooled once", "max_tokens": 9}
+    rig.daemon.result("complete", **ours, functions=[tool], function_call="auto")
+    tools = [{"type": "function", "function": tool}]
+    for choice in ({}, {"tool_choice": "auto"}):
+        assert asked(said("tooled once"), "max_tokens", chat, tools=tools, **choice)
+    flat = [{"type": "function", **tool}]
+    assert asked("tooled once", "max_output_tokens", respond, "input", tools=flat)
+    theirs = [{"name": "f", "description": "d", "input_schema": schema}]
+    assert asked(said("tooled once"), "max_tokens", message, tools=theirs)
+
+    rig.answers["formed once"] = answers.openai_chat('{"a": 1}')
+    rig.daemon.result("complete", **{**ours, "prompt": "formed once"}, schema=schema)
+    formed = {"type": "json_schema", "json_schema": wanted}
+    assert asked(said("formed once"), "max_tokens", chat, response_format=formed)
+    text = {"format": {"type": "json_schema", **wanted}}
+    assert asked("formed once", "max_output_tokens", respond, "input", text=text)
+    config = {"format": {"type": "json_schema", "schema": schema}}
+    assert asked(said("formed once"), "max_tokens", message, output_config=config)
+
+
+def _by_user(content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content}
 
 
 def test_samples_are_numbered_and_cached_each(rig: Rig) -> None:
