@@ -4,7 +4,8 @@ Start-time fair queueing at each level of a path such as (class, uid, lane, job,
 every node has a virtual start time, the child with the smallest is served, and is moved on by
 what it was served divided by its weight. One that comes back from idleness starts at the
 present, so that nobody saves up a claim and nobody waits behind another's backlog. Within a
-leaf it is first in, first out. Each step costs O(depth * log children).
+leaf it is first in, first out. Each step costs O(depth * log children), and what is kept is
+bounded by how many wait: who has left, and who once was served, does not stay.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+#: From so many nodes on, those in which nobody waits are forgotten, connections before jobs
+#: before uids: what they were served is forgiven. Each takes about 1 KB.
+MAX_IDLE = 2048
+#: What has left may lie so much longer than what waits before it is cleared away.
+_SLACK = 8
 
 Item = TypeVar("Item")
 
@@ -55,6 +62,8 @@ class FairQueue(Generic[Item]):
     def __init__(self) -> None:
         self._root: _Node[Item] = _Node()
         self._numbers = itertools.count()
+        self._nodes = 0
+        self._forget_from = MAX_IDLE
 
     def __len__(self) -> int:
         return self._root.waiting
@@ -72,13 +81,11 @@ class FairQueue(Generic[Item]):
     ) -> Waiting[Item]:
         """Put an item at the end of its leaf; one that comes back goes ``first``."""
         place = Waiting(item, cost, tuple(path))
+        self._make_room()
         node = self._root
         node.waiting += 1
         for step in place.path:
-            child = node.children.get(step.name)
-            if child is None:
-                child = node.children[step.name] = _Node()
-                child.start = node.virtual_time
+            child = node.children.get(step.name) or self._child(node, step.name)
             child.weight = step.weight
             if not child.waiting:
                 child.start = max(child.start, node.virtual_time)
@@ -95,12 +102,10 @@ class FairQueue(Generic[Item]):
         """Take out one that leaves before its turn; nothing is counted for it."""
         if place.left:
             return
-        place.left = True
-        node = self._root
-        node.waiting -= 1
-        for step in place.path:
-            node = node.children[step.name]
-            node.waiting -= 1
+        leaf = self._take_out(place)
+        if len(leaf.items) > 2 * leaf.waiting + _SLACK:
+            leaf.items = deque(other for other in leaf.items if not other.left)
+        self._forget(place.path)
 
     def head(self) -> Waiting[Item] | None:
         """Give whose turn it is, or ``None`` where nobody waits."""
@@ -119,7 +124,7 @@ class FairQueue(Generic[Item]):
         if place is None:
             raise IndexError("nobody waits")
         self.served(place.path, place.cost)
-        self.remove(place)
+        self._take_out(place)
         node = self._root
         for step in place.path:
             parent, node = node, node.children[step.name]
@@ -132,19 +137,39 @@ class FairQueue(Generic[Item]):
 
     def served(self, path: Sequence[Step], cost: float) -> None:
         """Count a service, of the head or of one that did not have to wait."""
+        self._make_room()
         node = self._root
         for step in path:
-            child = node.children.get(step.name)
-            if child is None:
-                child = node.children[step.name] = _Node()
-                child.start = node.virtual_time
+            child = node.children.get(step.name) or self._child(node, step.name)
             start = max(child.start, node.virtual_time) if not child.waiting else child.start
             node.virtual_time = max(node.virtual_time, start)
             child.start = start + cost / step.weight
             node = child
 
+    def _child(self, parent: _Node[Item], name: Hashable) -> _Node[Item]:
+        child = parent.children[name] = _Node(start=parent.virtual_time)
+        self._nodes += 1
+        return child
+
     def _enter(self, parent: _Node[Item], name: Hashable, child: _Node[Item]) -> None:
+        if len(parent.heap) > 2 * len(parent.children) + _SLACK:
+            parent.heap = [
+                (child.start, next(self._numbers), name)
+                for name, child in parent.children.items()
+                if child.waiting
+            ]
+            heapq.heapify(parent.heap)
         heapq.heappush(parent.heap, (child.start, next(self._numbers), name))
+
+    def _take_out(self, place: Waiting[Item]) -> _Node[Item]:
+        """Count one down at every level; give its leaf, in which it still lies."""
+        place.left = True
+        node = self._root
+        node.waiting -= 1
+        for step in place.path:
+            node = node.children[step.name]
+            node.waiting -= 1
+        return node
 
     def _next_child(self, node: _Node[Item]) -> Hashable:
         while True:
@@ -161,6 +186,29 @@ class FairQueue(Generic[Item]):
             nodes.append(nodes[-1].children[step.name])
         for parent, step in zip(reversed(nodes[:-1]), reversed(path), strict=True):
             child = parent.children[step.name]
-            if child.waiting or child.children or child.start > parent.virtual_time:
+            if child.waiting:
                 return
-            del parent.children[step.name]
+            child.items.clear()
+            if child.children or child.start > parent.virtual_time:
+                return
+            self._drop(parent, step.name)
+
+    def _drop(self, parent: _Node[Item], name: Hashable) -> None:
+        del parent.children[name]
+        self._nodes -= 1
+
+    def _make_room(self) -> None:
+        """Drop idle nodes if there are many, those furthest from the root first."""
+        if self._nodes < self._forget_from:
+            return
+        floors = [[self._root]]
+        while floors[-1]:
+            floors.append([child for node in floors[-1] for child in node.children.values()])
+        for floor in reversed(floors):
+            for node in floor:
+                for name, child in list(node.children.items()):
+                    if not child.waiting and not child.children:
+                        self._drop(node, name)
+            if self._nodes <= MAX_IDLE // 2:
+                break
+        self._forget_from = max(MAX_IDLE, 2 * self._nodes)

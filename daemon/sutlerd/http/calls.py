@@ -147,7 +147,7 @@ class HttpCall:
             return
         self.error = error
         self._fails(error.type)
-        self._end()
+        self._end(error)
 
     # -- how it ends otherwise
 
@@ -174,13 +174,13 @@ class HttpCall:
         waited_s = self._house.clock.monotonic_s() - self._started_s
         self.on_error(Timeout(f"no answer within {waited_s:.1f} s: ask again later"))
 
-    def _end(self) -> None:
+    def _end(self, error: CallError | None = None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         flight, self._flight = self._flight, None
         assert self._call is not None
         if flight is not None:
-            flight.leave(self)
+            flight.leave(self, error)
         self._house.call_ended(self._ask.caller, self._ask.body_bytes)
         self._stir.wake()
 

@@ -44,7 +44,8 @@ class Flight:
     that finds them, ``tried`` the attempts so far. ``first_piece_s`` is how long the provider
     took to begin a stream. ``paid`` has the money of the attempts under way that cost some, two
     where one is hedged: a flight that everybody has left is then read to its end for a while, so
-    that its true cost is known, and may be joined again.
+    that its true cost is known, and may be joined again. ``left_for`` is why the last of them
+    left: ``None`` for one that was gone.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Flight:
         "first_piece_s",
         "key",
         "known_to",
+        "left_for",
         "opener",
         "paid",
         "pieces",
@@ -78,6 +80,7 @@ class Flight:
         self.pieces: list[bytes] = []
         self.asked: list[Asked] = []
         self.known_to: UnderWay | None = None
+        self.left_for: CallError | None = None
         self.stores = False
         self.taped: list[tuple[Follower, Question, Asking]] = []
         self.first_piece_s: float | None = None
@@ -117,11 +120,12 @@ class Flight:
         if follower.wants_pieces and self.pieces:
             follower.on_pieces(self.pieces)
 
-    def leave(self, follower: Follower) -> None:
+    def leave(self, follower: Follower, why: CallError | None) -> None:
         """Let one go, for whatever reason; the last one to leave ends the flight."""
         self._followers.pop(follower, None)
         if self._followers or self._done:
             return
+        self.left_for = why
         if self.paid and self._drain_s:
             asyncio.get_running_loop().call_later(self._drain_s, self._abandon)
         else:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from sutlerd.domain.call import EmbedRequest, Route
+from sutlerd.domain.errors import CallError
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded
@@ -26,7 +27,8 @@ class Batch:
     """Texts that are bought together, and those who wait for any of them.
 
     ``ttl_s`` is for how long they are stored, 0 if nobody who waits lets them be. ``askers``
-    are the requests with an id that have joined since it was opened.
+    are the requests with an id that have joined since it was opened. ``left_for`` is why the
+    last that waited left.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Batch:
         self.paid: list[Reservation] = []
         self.askers: list[Named] = []
         self.patience_until_s = 0.0
+        self.left_for: CallError | None = None
         self.vectors: dict[bytes, Vector] = {}
         self.embedded: Embedded | None = None
         self.cost_nanousd: int | None = 0

@@ -280,6 +280,7 @@ class Embeddings:
 
     async def _wait(self, batches: Sequence[Batch], deadline_s: float) -> dict[bytes, Vector]:
         vectors: dict[bytes, Vector] = {}
+        late: Timeout | None = None
         for batch in batches:
             batch.waiters += 1
             batch.patience_until_s = max(batch.patience_until_s, deadline_s)
@@ -297,6 +298,7 @@ class Embeddings:
                 batch.waiters -= 1
                 if batch.waiters or batch.done.done():
                     continue
+                batch.left_for = late
                 if batch.paid and self._drain_s:
                     loop = asyncio.get_running_loop()
                     loop.call_later(self._drain_s, self._abandon, batch)
@@ -327,7 +329,7 @@ class Embeddings:
             self._teller.bought(batch, order.bill, route, started_s, error=error)
             _fail(batch, error)
         except asyncio.CancelledError:
-            self._teller.bought(batch, order.bill, route, started_s)
+            self._teller.deserted(batch, order.bill, route, started_s)
             batch.done.cancel()
             raise
         except BaseException as error:

@@ -12,7 +12,8 @@ from sutlerd.system.exits import CannotStart, Exit
 #: Weights of a caller's own lanes: an urgent call goes first, and nothing starves.
 LANE_WEIGHTS = {"interactive": 16.0, "normal": 4.0, "background": 1.0}
 _WHOLE_PCT = 100.0
-_MOST_KNOWN = 4096
+#: Connections by lane whose path is remembered, gone ones among them; 1 KB each.
+MOST_KNOWN = 1024
 _LEAST_ORDINARY_PCT = 1.0
 
 
@@ -65,7 +66,7 @@ class Places:
         known = self._known.get(key)
         if known is not None and known[0] is asker.caller:
             return known[1]
-        if len(self._known) >= _MOST_KNOWN:
+        if len(self._known) >= MOST_KNOWN:
             self._known.clear()
         path = self._path(asker)
         self._known[key] = (asker.caller, path)

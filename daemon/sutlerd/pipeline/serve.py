@@ -243,7 +243,7 @@ class Pipeline:
                     return heir
             flight.fail(error)
         except asyncio.CancelledError:
-            self.teller.called(flight, call, started_s)
+            self.teller.left(flight, call, started_s)
             raise
         except BaseException as error:
             # A bug of ours must not leave callers waiting; the task's group hears of it too.

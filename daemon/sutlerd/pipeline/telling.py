@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sutlerd.domain.call import Call, Labels, Route
 from sutlerd.domain.caller import Caller
-from sutlerd.domain.errors import CallError
+from sutlerd.domain.errors import CallError, Cancelled
 from sutlerd.domain.ports import Clock, EventLog
 from sutlerd.domain.reply import Reply
 from sutlerd.ledger.rows import bounded
@@ -55,7 +55,7 @@ class Teller:
         known: bool = False,
     ) -> None:
         """Tell how a chat call ended: by an answer, by one that was ``known`` after all, by an
-        error, or, without any, by nobody's waiting for it any more."""
+        error, or, without any, by its callers' leave."""
         if self._tracer is None and error is None and not self._log.tells("info"):
             return
         ending = Ending(
@@ -76,6 +76,10 @@ class Teller:
         )
         more = {} if call.prompt is None else {"prompt": _prompt(call)}
         self._tell("call", ending, error, more)
+
+    def left(self, flight: Flight, call: Call, started_s: float) -> None:
+        """Tell that nobody waits for a chat call any more, by what its last caller was told."""
+        self.called(flight, call, started_s, error=_unless_cancelled(flight.left_for))
 
     def bought(
         self,
@@ -104,6 +108,10 @@ class Teller:
             queued_s=_queued_s(batch.tried),
         )
         self._tell("embed", ending, error, {"texts": len(batch.texts)})
+
+    def deserted(self, batch: Batch, bill: Bill, route: Route, started_s: float) -> None:
+        """Tell that nobody waits for a purchase any more, as ``left`` does."""
+        self.bought(batch, bill, route, started_s, error=_unless_cancelled(batch.left_for))
 
     def turned_away(self, call: Call, error: CallError) -> None:
         """Tell of a call that was refused before anything was begun for it."""
@@ -207,6 +215,11 @@ def _outcome(answered: bool, error: CallError | None) -> str:
     if error is not None:
         return error.type
     return ANSWERED if answered else CANCELLED
+
+
+def _unless_cancelled(error: CallError | None) -> CallError | None:
+    """Give why a caller was let go; who cancels wants no error told, and is no trouble."""
+    return None if isinstance(error, Cancelled) else error
 
 
 def _queued_s(tried: list[Tried]) -> float:

@@ -86,7 +86,7 @@ class PendingReply:
         if self._ended:
             return
         self._fails(error.type)
-        self._end(error_line(self.id, error, name=self.call.request_id))
+        self._end(error_line(self.id, error, name=self.call.request_id), error)
 
     def cancel(self, error: CallError | None = None) -> None:
         """End the call now; ``error`` is what its caller is told."""
@@ -110,13 +110,13 @@ class PendingReply:
             Timeout(f"no answer within {waited_s:.1f} s: ask with a longer timeout_s, or later")
         )
 
-    def _end(self, line: bytes | None) -> None:
+    def _end(self, line: bytes | None, error: CallError | None = None) -> None:
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()
         flight, self._flight = self._flight, None
         if flight is not None:
-            flight.leave(self)
+            flight.leave(self, error)
         self._connection.ended(self, line)
 
 

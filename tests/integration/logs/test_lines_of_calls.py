@@ -13,7 +13,7 @@ import pytest
 
 from sutlerd.domain.errors import CallError
 from tests.contract import answers
-from tests.integration.faults.rig import Rig, serving
+from tests.integration.faults.rig import Rig, held, serving
 
 
 @pytest.fixture(name="rig", scope="module")
@@ -61,6 +61,29 @@ def test_an_embedding_that_was_bought_is_told_in_one_line(rig: Rig) -> None:
     line = line_of(rig, "embed", "memory")
     assert line["outcome"] == "ok" and line["texts"] == 2 and line["request_id"]
     assert "a-private-text" not in rig.daemon.log()
+
+
+@pytest.mark.parametrize("method", ["complete", "embed"])
+def test_a_call_whose_caller_had_no_more_time_is_told_as_timed_out(rig: Rig, method: str) -> None:
+    levels = {each.type: each.log_level for each in CallError.__subclasses__()}
+    rig.answers["too-late"] = held("late", answers.openai_chat("late"))
+    asked: dict[str, Any] = {"complete": {"prompt": "too-late"}, "embed": {"texts": ["too-late"]}}
+    claimed = {"timeout_s": 0.2, "labels": {"component": f"late-{method}"}}
+    with rig.client() as client:
+        refused = client.ask(method, **asked[method], **claimed)["error"]
+    line = line_of(rig, method.replace("complete", "call"), f"late-{method}")
+    assert line["outcome"] == refused["data"]["type"] == "timeout"
+    assert line["level"] == levels["timeout"] and "timeout_s" in line["error"]
+    assert line["attempts"] == 1
+
+
+def test_a_call_that_its_caller_gave_up_is_told_as_cancelled(rig: Rig) -> None:
+    rig.answers["given-up"] = held("given-up", answers.openai_chat("late"))
+    with rig.client() as client:
+        client.send("complete", prompt="given-up", labels={"component": "fickle"})
+        rig.wait_until_asked("given-up")
+    line = line_of(rig, "call", "fickle")
+    assert (line["outcome"], line["level"]) == ("cancelled", "info") and "error" not in line
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sutlerd.admission.fair_queue import FairQueue, Step, Waiting
+from sutlerd.admission.fair_queue import MAX_IDLE, FairQueue, Step, Waiting
 
 
 def path(*names: object) -> list[Step]:
@@ -88,6 +89,54 @@ def test_a_call_that_did_not_wait_counts_too() -> None:
         queue.push("b", path=path("b"), cost=1.0)
     served = [queue.pop().item for _ in range(10)]
     assert served.count("b") >= 9
+
+
+class Named:
+    """A caller's name or an item, which a test can see being forgotten."""
+
+
+def test_callers_that_come_once_and_pass_at_once_are_not_kept_for_ever() -> None:
+    queue: FairQueue[str] = FairQueue()
+    known: weakref.WeakSet[Named] = weakref.WeakSet()
+    debtor = path("debtor", "job", 1)
+    queue.served(debtor, 1e6)
+    for _ in range(3 * MAX_IDLE):
+        name = Named()
+        known.add(name)
+        queue.served(path("uid", "job", name), 1.0)
+    assert len(known) <= MAX_IDLE
+    # What a uid was served, whoever of it has gone, still counts.
+    queue.push("debtor", path=debtor, cost=1.0)
+    for _ in range(20):
+        queue.push("other", path=path("other", "job", 1), cost=1.0)
+    assert [queue.pop().item for _ in range(20)] == ["other"] * 20
+
+
+def test_many_that_wait_at_once_are_kept_however_many_names_they_have() -> None:
+    queue: FairQueue[int] = FairQueue()
+    for number in range(3 * MAX_IDLE):
+        queue.push(number, path=path("uid", number), cost=1.0)
+    assert sorted(queue.pop().item for _ in range(3 * MAX_IDLE)) == list(range(3 * MAX_IDLE))
+
+
+@pytest.mark.parametrize("is_behind", [False, True], ids=["alone", "behind another"])
+@pytest.mark.parametrize("is_same", [False, True], ids=["each a caller", "one caller"])
+def test_who_leaves_before_its_turn_is_forgotten(is_behind: bool, is_same: bool) -> None:
+    queue: FairQueue[Named] = FairQueue()
+    known: weakref.WeakSet[Named] = weakref.WeakSet()
+    same, first = Named(), Named()
+    if is_behind:
+        queue.push(first, path=path("uid", same), cost=1.0)
+    for _ in range(1000):
+        item, name = Named(), same if is_same else Named()
+        known |= {item, name}
+        queue.remove(queue.push(item, path=path("uid", name), cost=1.0))
+    del item, name
+    known.discard(same)
+    assert len(known) < 50
+    assert len(queue) == int(is_behind)
+    if is_behind:
+        assert queue.pop().item is first
 
 
 class QueueMachine(RuleBasedStateMachine):
