@@ -120,7 +120,7 @@ class Flight:
         if follower.wants_pieces and self.pieces:
             follower.on_pieces(self.pieces)
 
-    def leave(self, follower: Follower, why: CallError | None) -> None:
+    def leave(self, follower: Follower, why: CallError | None = None) -> None:
         """Let one go, for whatever reason; the last one to leave ends the flight."""
         self._followers.pop(follower, None)
         if self._followers or self._done:

@@ -39,6 +39,7 @@ def alert_rules() -> dict[str, Any]:
 
 def _of_money() -> tuple[Rule, ...]:
     spent = f"{series('sutler_budget_settled_usd')} + {series('sutler_budget_pending_usd')}"
+    refused = increase("llm_errors", _WINDOW, by="provider", where='error_type="budget_exceeded"')
     return (
         Rule(
             alert="SutlerBudgetNearlySpent",
@@ -55,6 +56,15 @@ def _of_money() -> tuple[Rule, ...]:
             severity="critical",
             summary="Budget {{ $labels.budget }} is spent: paid calls are refused",
             mend="Wait for its next period, or raise the limit and run: sutler reload",
+        ),
+        # What is left of a budget may be too little for a call long before nothing is left.
+        Rule(
+            alert="SutlerRefusedForMoney",
+            expr=f"{refused} > 0",
+            for_="0m",
+            severity="critical",
+            summary="Calls for {{ $labels.provider }} are refused: a budget has no room for them",
+            mend="See which with: sutler budget, and raise it with: sutler reload",
         ),
         Rule(
             alert="SutlerUnknownOutcomes",
@@ -80,6 +90,14 @@ def _of_service() -> tuple[Rule, ...]:
     asked = rate("llm_requests", _WINDOW, by="provider")
     return (
         Rule(
+            alert="SutlerGone",
+            expr=f"absent({series('sutler_build_info')})",
+            for_="2m",
+            severity="critical",
+            summary="No daemon tells how it is",
+            mend="See whether it runs: systemctl status sutlerd, and whether its token is valid",
+        ),
+        Rule(
             alert="SutlerManyErrors",
             expr=f"{share(failed, asked)} > 0.2",
             for_="5m",
@@ -89,7 +107,8 @@ def _of_service() -> tuple[Rule, ...]:
         ),
         Rule(
             alert="SutlerCircuitOpen",
-            expr=f"{series('sutler_circuit_state')} == 2",
+            # Half open it is not closed either: a probe may be under way at every scrape.
+            expr=f"{series('sutler_circuit_state')} > 0",
             for_="5m",
             severity="warning",
             summary="{{ $labels.route }} is not asked any more",
