@@ -138,7 +138,7 @@ def _limited(
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Leave coverage's tracer out where it only slows; with what the fixtures begin."""
-    heavy = item.nodeid.startswith(untraced.FOLDERS)
+    heavy = item.nodeid.startswith(untraced.HEAVY)
     with untraced.untraced() if heavy else contextlib.nullcontext():
         return (yield)
 

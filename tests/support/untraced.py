@@ -14,13 +14,16 @@ from contextlib import contextmanager
 #: What has processes of ours start the tracer themselves.
 _FOR_PROCESSES = "COVERAGE_PROCESS_CONFIG"
 
-FOLDERS = (
+#: Beginnings of the names of such tests.
+HEAVY = (
     "tests/crash/",
     "tests/fuzz/",
     "tests/integration/embedded/",
     "tests/integration/faults/",
     "tests/integration/main_job/",
-    "tests/integration/node/",
+    "tests/integration/node/test_booted",
+    "tests/integration/node/test_memory",
+    "tests/integration/node/test_slurm",
     "tests/simulation/",
     "tests/tidy/",
 )
