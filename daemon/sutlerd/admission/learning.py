@@ -12,13 +12,17 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sutlerd.admission.limits import FIRST_DOUBLES_S, Limit
+from sutlerd.admission.limits import Limit
 from sutlerd.admission.quota import Quota, Sent
 from sutlerd.admission.trial import let_pass
 from sutlerd.domain.record import record
 
 #: Calls in flight of somebody who knows no limit; one more with each answer.
 FIRST_WINDOW = 4
+_WIDENS_FAST = 16
+_WIDENS_SLOWLY = 0.25
+_TOOK_GAIN = 0.1
+_SPREAD = 1.25
 #: A refusal so soon after the one before recurs: the pause did not mend it.
 _RECURS_WITHIN_S = 60.0
 _MEMORY_S = 10.0
@@ -68,6 +72,8 @@ class Learner:
         self._refused_s = -math.inf
         self._ramps = False
         self._answers = 0.0
+        self._widens = 0.0
+        self._took_s = 0.0
         self._began_s = 0.0
         self._grown_s: float | None = None
         if habits.careful and not limits:
@@ -129,8 +135,13 @@ class Learner:
             self._add(Limit(name, said, now_s=now_s, cut=cut))
             self.quota.window = None
 
-    def answered(self, now_s: float, need: Mapping[str, float] = NOTHING) -> None:
-        """Hear of a call that was let pass: believe a little more with the time."""
+    def answered(
+        self, now_s: float, need: Mapping[str, float] = NOTHING, *, sent_s: float = math.inf
+    ) -> None:
+        """Hear of a call that was let pass: believe a little more with the time.
+
+        ``sent_s`` is when it was sent.
+        """
         if self.quota.untried:
             let_pass(self.quota.untried, self.quota.buckets, need, now_s)
         if self._grown_s is None or now_s - self._grown_s > _MEMORY_S:
@@ -139,10 +150,24 @@ class Learner:
         self._grown_s = now_s
         self._answers = self._answers * math.exp(-passed_s / _MEMORY_S) + 1.0
         if self.quota.window is not None:
-            self.quota.window += 1
+            self._widen(self.quota.window, now_s - sent_s, now_s)
         calm = now_s - self._refused_s > _CALM_S
         for limit in self.limits.values():
-            limit.grow(min(passed_s, 2 * _MEMORY_S), now_s, ramps=self._ramps, calm=calm)
+            limit.grow(
+                min(passed_s, 2 * _MEMORY_S), now_s, ramps=self._ramps, calm=calm, sent_s=sent_s
+            )
+
+    def _widen(self, window: int, took_s: float, now_s: float) -> None:
+        """One more with each answer; later fewer, where a whole burst is likely to be granted
+        before the limit shows: what is under way then is refused. Spread over the time that an
+        answer takes."""
+        if took_s > 0 and self.habits.careful:
+            self._took_s += (took_s - self._took_s) * (_TOOK_GAIN if self._took_s else 1.0)
+            self.quota.spread(_SPREAD * window / self._took_s, now_s)
+        self._widens += 1.0 if window < _WIDENS_FAST or not self.habits.careful else _WIDENS_SLOWLY
+        if self._widens >= 1.0:
+            self._widens -= 1.0
+            self.quota.window = window + 1
 
     def told(
         self,
@@ -190,6 +215,8 @@ class Learner:
         had = {name: self._stood(limit, sent) for name, limit in self.limits.items()}
         self.told(seen, need, sent, now_s)
         if sent.at_s <= self._refused_s:
+            for limit in self.limits.values():
+                limit.hear_hint(pause_s, now_s)
             return
         recurs = now_s - self._refused_s <= _RECURS_WITHIN_S + pause_s
         self._refused_s = now_s
@@ -203,8 +230,17 @@ class Learner:
             amount = need.get(name, 0.0)
             if ramp:
                 limit.decrease(now_s, used=amount * self._answers / _MEMORY_S * limit.window_s)
-            if limit.doubles_s < math.inf:
-                limit.guessed_too_much(self._answers / _MEMORY_S * limit.window_s, now_s)
+            if limit.supposed is not None and not ramp:
+                taken = sent.taken.get(name)
+                limit.pace_refused(
+                    amount,
+                    taken=None if taken is None else taken - amount,
+                    sent_s=sent.at_s,
+                    pause_s=pause_s,
+                    now_s=now_s,
+                )
+                limit.supposed.begins(self.quota.taken.get(name, 0.0), now_s)
+                continue
             limit.refused(
                 amount,
                 excess=had.get(name, 0.0),
@@ -242,14 +278,16 @@ class Learner:
         answers = self._answers * math.exp(-passed_s / _MEMORY_S)
         enough = answers >= _MEASURE
         if not enough and not recurs:
-            self.quota.window = FIRST_WINDOW
+            self.quota.window, self.quota.paced = FIRST_WINDOW, None
             return
         cut = max(0.8 * answers / _MEMORY_S * 60.0, _LEAST_SUPPOSED_PER_MINUTE)
         level = min(1.0 - pause_s * cut / 60.0, 0.0)
-        limit = Limit("requests", math.inf, now_s=now_s, cut=cut, level=level)
         # What passed in a moment was a burst that somebody grants, and no pace.
-        if not (enough and now_s - self._began_s >= _MEMORY_S):
-            limit.doubles_s = FIRST_DOUBLES_S
+        measured = enough and now_s - self._began_s >= _MEMORY_S
+        limit = Limit("requests", math.inf, now_s=now_s, cut=cut, level=level, measured=measured)
+        if limit.supposed is not None:
+            limit.supposed.begins(self.quota.taken.get("requests", 0.0), now_s)
+            limit.hear_hint(pause_s, now_s)
         self._add(limit)
 
     def _add(self, limit: Limit) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from sutlerd.admission.bucket import Bucket
+from sutlerd.admission.supposed import Supposed
 
 #: A provider's bucket begins to refill when the first call arrives, ours when it leaves: what
 #: refills in between must not be spent. At most this long, and this part of a full bucket.
@@ -21,19 +22,12 @@ _MINUTE_S = 60.0
 _DECREASE = 0.8
 #: A quarter of what is left after a decrease comes back in a minute.
 _INCREASE_PER_S = 0.25 / 60.0
-#: What was never measured doubles in so long, and slower with each refusal.
-FIRST_DOUBLES_S = 5.0
-_CALM_DOUBLES_S = 10.0
-_SLOWER = 4.0
-_LAST_DOUBLES_S = 120.0
 #: Where a provider says that use grew too fast: by half in a quarter of an hour.
 _RAMP_PER_S = math.log(1.5) / 900.0
 _LEAST_PER_WINDOW = 1.0
-#: Of a limit that nobody told, no more is saved up than this: who refuses at a rate may refuse
-#: bursts, too. A single call may be of any size.
-_UNKNOWN_BURST_S = 2.0
 #: So much is saved up however little was seen: a timer that is late must not lose what refills.
 _LEAST_BURST_S = 0.25
+#: Of a limit that nobody told a single call may need any amount.
 _UNBOUNDED = 1e18
 #: Others are never believed to take all: some call must go out to find that they stopped.
 _MOST_TAKEN_BY_OTHERS = 0.8
@@ -59,8 +53,8 @@ class Limit:
 
     ``own`` is the operator's number, which is never exceeded; ``None``: there is none, and the
     provider's word counts. ``said`` is infinite where nobody says a number, and only ``cut``,
-    what refusals taught, is known. ``burst_s`` is how much of the refill a full bucket holds;
-    ``full`` is the most that the provider was ever seen to hold, which may be less.
+    what refusals taught (``supposed``), is known. ``burst_s`` is how much of the refill a full
+    bucket holds; ``full`` is the most that the provider was ever seen to hold, which may be less.
     """
 
     def __init__(
@@ -73,6 +67,7 @@ class Limit:
         burst_s: float | None = None,
         level: float | None = None,
         cut: float = math.inf,
+        measured: bool = True,
     ) -> None:
         self.name = name
         self.window_s = window_s(name)
@@ -83,7 +78,9 @@ class Limit:
         self.held = math.inf
         self.full = math.inf
         self.others_per_s = 0.0
-        self.doubles_s = math.inf
+        self.supposed: Supposed | None = None
+        if said == math.inf:
+            self.supposed = Supposed(cut / self.window_s, measured=measured)
         self._cut_at = min(said, cut)
         self._seen = 0
         self._lowest = math.inf
@@ -105,7 +102,7 @@ class Limit:
         said = limit if self.own is None else min(self.own, limit)
         if said != self.said:
             self.full *= said / self.said if math.isfinite(self.said) else math.inf
-            self.said = said
+            self.said, self.supposed = said, None
             per_s, most = self.believed / self.window_s, self._most()
             if most < self.bucket.most < _UNBOUNDED:
                 self.bucket.shrink(per_s=per_s, capacity=most, now_s=now_s)
@@ -116,6 +113,7 @@ class Limit:
     def adopt(self, settings: Limit, now_s: float) -> None:
         """Go by other settings; the level stays in proportion, and what refusals taught."""
         self.own, self.burst_s, self.said = settings.own, settings.burst_s, settings.said
+        self.supposed = None
         per_s = self.believed / self.window_s
         self.bucket.resize(per_s=per_s, capacity=self._most(), now_s=now_s)
         self._apply(now_s)
@@ -199,12 +197,28 @@ class Limit:
         target = min(need, bucket.capacity) - pause_s * bucket.per_s
         bucket.lower_to(max(target, min(0.0, need - bucket.capacity)), now_s)
 
-    def guessed_too_much(self, passed: float, now_s: float) -> None:
-        """Guess less, and more slowly more: ``passed`` per window is what was let pass of late."""
-        self.doubles_s *= _SLOWER
-        if self.doubles_s > _LAST_DOUBLES_S:
-            self.doubles_s = math.inf
-        self.cut = self._cut_at = max(min(self.cut, passed), 0.5 * self.cut, _LEAST_PER_WINDOW)
+    def pace_refused(
+        self, need: float, *, taken: float | None, sent_s: float, pause_s: float, now_s: float
+    ) -> None:
+        """Hear of a refusal where the pace is only supposed.
+
+        ``taken`` is what had been taken when what was refused was sent, at ``sent_s``.
+        """
+        supposed, bucket = self.supposed, self.bucket
+        assert supposed is not None
+        supposed.refused(math.nan if taken is None else taken, sent_s)
+        self._go_by(supposed, now_s)
+        bucket.lower_to(min(need, bucket.capacity) - pause_s * bucket.per_s, now_s)
+
+    def hear_hint(self, pause_s: float, now_s: float) -> None:
+        """Hear after how long what was refused first is said to pass."""
+        if self.supposed is not None:
+            self.supposed.hinted(pause_s)
+            self._go_by(self.supposed, now_s)
+
+    def _go_by(self, supposed: Supposed, now_s: float) -> None:
+        self.cut = self._cut_at = max(supposed.per_s * self.window_s, _LEAST_PER_WINDOW)
+        supposed.per_s = self.cut / self.window_s
         self._apply(now_s)
 
     def decrease(self, now_s: float, *, used: float = math.inf) -> None:
@@ -213,20 +227,28 @@ class Limit:
         self.cut = self._cut_at = max(lower, _LEAST_PER_WINDOW)
         self._apply(now_s)
 
-    def grow(self, passed_s: float, now_s: float, *, ramps: bool, calm: bool = False) -> None:
+    def grow(
+        self,
+        passed_s: float,
+        now_s: float,
+        *,
+        ramps: bool,
+        calm: bool = False,
+        sent_s: float = math.inf,
+    ) -> None:
         """Believe more again, additively, or as slowly as a ramp limit wants it; ever faster
         where nobody tells a number and it is ``calm``: nothing was refused for some time."""
         if self.cut == self.held == math.inf:
             return
-        if self.said == math.inf and self.bucket.level(now_s) > 0.5 * self.bucket.capacity:
-            return  # it is not used: more of it would teach nothing
-        if calm and self.said == math.inf:
-            self.doubles_s = min(self.doubles_s, _CALM_DOUBLES_S)
+        if self.supposed is not None and not ramps:
+            if self.bucket.level(now_s) >= max(1.0, 0.5 * self.bucket.capacity):
+                self.supposed.was_idle()  # more of it would teach nothing
+            else:
+                self.supposed.grow(passed_s, sent_s=sent_s, calm=calm)
+                self._go_by(self.supposed, now_s)
+            return
         if ramps:
             self.cut *= math.exp(passed_s * _RAMP_PER_S)
-        elif self.doubles_s < math.inf:
-            self.cut = min(self.cut * 2.0 ** (passed_s / self.doubles_s), _UNBOUNDED)
-            self._cut_at = self.cut
         else:
             self.cut += self._cut_at * _INCREASE_PER_S * passed_s
         if self.held < math.inf:
@@ -248,8 +270,8 @@ class Limit:
         per_s = self.believed / self.window_s
         full = max(_less_margin(self.full, per_s), per_s * _LEAST_BURST_S)
         capacity = min(self.bucket.most, self.held, full)
-        if self.said == math.inf:
-            capacity = max(1.0, per_s * _UNKNOWN_BURST_S)
+        if self.supposed is not None:
+            capacity = max(1.0, per_s * self.supposed.burst_s)
         per_s = max(per_s - self.others_per_s, (1 - _MOST_TAKEN_BY_OTHERS) * per_s)
         self.bucket.believe(per_s=per_s, capacity=capacity, now_s=now_s)
 

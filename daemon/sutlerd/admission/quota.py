@@ -15,6 +15,8 @@ from sutlerd.admission.bucket import Bucket
 
 IN_FLIGHT = "calls_in_flight"
 CLOSED = "closed_by_provider"
+#: Waited for where no limit is known: see ``Quota.spread``.
+PACE = "pace"
 _NOTHING: Mapping[str, float] = {}
 
 
@@ -53,6 +55,7 @@ class Quota:
         self.untried: dict[str, Bucket] = {}
         self.max_in_flight = max_in_flight
         self.window: int | None = None
+        self.paced: Bucket | None = None
         self.in_flight = 0
         #: What was ever taken, by bucket, and what of it is of attempts under way.
         self.taken: dict[str, float] = {}
@@ -75,6 +78,17 @@ class Quota:
         if self.window is None or self.max_in_flight is None:
             return self.max_in_flight if self.window is None else self.window
         return min(self.window, self.max_in_flight)
+
+    def spread(self, per_s: float, now_s: float) -> None:
+        """Let the calls of a window go one after the other, at most so many a second.
+
+        What is sent in one moment is refused in one moment: spread out, the first refusal keeps
+        back the others.
+        """
+        if self.paced is None:
+            self.paced = Bucket(per_s=per_s, capacity=1.0, now_s=now_s)
+        else:
+            self.paced.believe(per_s=per_s, capacity=1.0, now_s=now_s)
 
     def closed_s(self, now_s: float) -> float:
         """Tell for how long the provider asked us to stay away."""
@@ -106,7 +120,12 @@ class Quota:
         most = self._most_in_flight
         if worst is not None or most is None:
             return worst
-        return None if self.in_flight < most else Shortage(IN_FLIGHT, 0.0, 1.0, most)
+        if self.in_flight >= most:
+            return Shortage(IN_FLIGHT, 0.0, 1.0, most)
+        if self.window is None or self.paced is None or surely:
+            return None
+        wait_s = self.paced.wait_s(1.0, now_s)
+        return Shortage(PACE, wait_s, 1.0, 1.0) if wait_s > 0 else None
 
     def never_fits(self, need: Mapping[str, float]) -> Shortage | None:
         """Give the bucket that is too small for this call even when full."""
@@ -117,6 +136,8 @@ class Quota:
 
     def take(self, need: Mapping[str, float], now_s: float) -> Sent:
         """Take from every bucket at once; ask ``shortage`` before, in the same step."""
+        if self.window is not None and self.paced is not None:
+            self.paced.take(1.0, now_s)
         if not self.buckets:
             self.in_flight += 1
             return Sent(now_s, _NOTHING, _NOTHING, _NOTHING)

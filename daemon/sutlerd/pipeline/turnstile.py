@@ -173,8 +173,8 @@ class Turnstile:
             tokens_out=usage.tokens_out,
         )
         now_s = self._clock.monotonic_s()
-        passed.learner.answered(now_s, passed.permit.ask.need)
         permit, used = passed.permit, NOTHING
+        passed.learner.answered(now_s, permit.ask.need, sent_s=permit.sent.at_s)
         if seen is not None or permit.owners or passed.learner.quota.buckets:
             used = self._used(passed, usage)
         if seen is not None:
