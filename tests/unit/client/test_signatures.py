@@ -1,5 +1,7 @@
 """What a function's signature says to a model."""
 
+import dataclasses
+import enum
 import functools
 import sys
 import typing
@@ -16,6 +18,22 @@ class Place(typing.TypedDict):
 
 class Some(typing.TypedDict, total=False):
     name: str
+
+
+class Tree(typing.TypedDict):
+    children: List["Tree"]
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+UserId = typing.NewType("UserId", int)
 
 
 class Signatures(unittest.TestCase):
@@ -67,6 +85,24 @@ class Signatures(unittest.TestCase):
             (Sequence[str], {"type": "array", "items": {"type": "string"}}),
             (Tuple[int, ...], {"type": "array", "items": {"type": "integer"}}),
             (Dict[str, int], {"type": "object", "additionalProperties": {"type": "integer"}}),
+            (
+                typing.Mapping[str, int],
+                {"type": "object", "additionalProperties": {"type": "integer"}},
+            ),
+            (Dict, {"type": "object"}),
+            (List, {"type": "array"}),
+            (List[dict], {"type": "array", "items": {"type": "object"}}),
+            (UserId, {"type": "integer"}),
+            ("Optional[int]", {"type": ["integer", "null"]}),
+            (
+                "Some",
+                {
+                    "type": "object",
+                    "properties": {"name": {"type": "string"}},
+                    "additionalProperties": False,
+                },
+            ),
+            (Optional[typing.Literal["a", 1]], {"anyOf": [{"enum": ["a", 1]}, {"type": "null"}]}),
             (Optional[int], {"type": ["integer", "null"]}),
             (
                 Union[str, List[str]],
@@ -115,8 +151,24 @@ class Signatures(unittest.TestCase):
         )
 
     def test_what_json_cannot_say_is_told_with_the_parameter(self):
-        for hint in (bytes, set, Dict[int, str], object, complex):
-            with self.subTest(hint=hint), self.assertRaisesRegex(TypeError, r"tool\(value\)"):
+        told = [
+            *((hint, "no JSON Schema") for hint in (bytes, set, object, complex)),
+            (Dict[int, str], "names of an object are strings"),
+            (Colour, "use Literal"),
+            (Point, "use a TypedDict"),
+            (List[Optional[Point]], "use a TypedDict"),
+            (typing.Literal[b"a"], "no JSON Schema"),
+            (typing.Literal[Colour.RED], "no JSON Schema"),
+            (Tree, "has no end"),
+            ("Nowhere", "'Nowhere' is not defined"),
+            ("the name of a city", "cannot be read"),
+            ([int], r"\[.*int.*\]"),
+            ({}, "{}"),
+        ]
+        for hint, why in told:
+            with self.subTest(hint=hint), self.assertRaisesRegex(
+                TypeError, r"tool\(value\).*%s.*give functions=" % why
+            ):
                 self.schema_of(hint)
 
         def any_number(*values: int) -> int:
@@ -124,6 +176,26 @@ class Signatures(unittest.TestCase):
 
         with self.assertRaisesRegex(TypeError, r"any_number\(values\): .* by name"):
             function_of(any_number)
+        with self.assertRaisesRegex(TypeError, "does not tell its parameters"):
+            function_of(type)
+        with self.assertRaisesRegex(TypeError, "no name that a model can call"):
+            function_of(lambda: 1)
+        self.assertEqual(function_of(lambda: 1, "one")["name"], "one")
+        with self.assertRaises(TypeError):
+            function_of(5)
+
+    def test_only_the_parameters_annotations_need_be_known(self):
+        def tool(city, days: "int" = 1, **others: "int") -> "Nowhere":  # noqa: F821
+            return city, days, others
+
+        self.assertEqual(
+            function_of(tool)["parameters"],
+            {
+                "type": "object",
+                "properties": {"city": {}, "days": {"type": "integer"}},
+                "required": ["city"],
+            },
+        )
 
     def test_methods_partials_and_objects_are_functions_too(self):
         class Adder:
@@ -139,6 +211,21 @@ class Signatures(unittest.TestCase):
         partial = functools.partial(Adder().add, b=5)
         told = function_of(partial, "add5")["parameters"]
         self.assertEqual((told["properties"], told["required"]), (expected, ["a"]))
+        self.assertEqual(function_of(partial)["name"], "add")
+        self.assertEqual(function_of(partial)["description"], "Add.")
+
+        @functools.wraps(Adder.add)
+        def wrapped(*args, **named):
+            return Adder.add(*args, **named)
+
+        told = function_of(functools.partial(wrapped, Adder()), "add")["parameters"]
+        self.assertEqual(told["properties"], expected)
+
+        class Made:
+            def __init__(self, a: int):
+                self.a = a
+
+        self.assertEqual(function_of(Made)["parameters"]["required"], ["a"])
         told = function_of(Adder(), "adder")["parameters"]
         self.assertEqual(
             told, {"type": "object", "properties": {"a": expected["a"]}, "required": ["a"]}
