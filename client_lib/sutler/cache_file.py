@@ -8,6 +8,7 @@ it says is believed only after the manifest.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import json
@@ -80,6 +81,8 @@ class Packed:
         self.left_out = 0
 
     def __enter__(self) -> Packed:
+        if os.path.exists(self._path) and not os.path.isfile(self._path):
+            raise OSError(errno.EINVAL, "is no file, and would be replaced by one")
         # Answers are nobody else's to read.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         self._raw = open(os.open(self._fresh, flags, 0o600), "wb")
@@ -182,7 +185,7 @@ class Opened:
         head = self._object(line) if is_head else {}
         if not is_head or type(head.get("key_version")) is not int:
             raise UsageProblem("%s: is no file of sutler cache export" % self.path)
-        if head["sutler_cache"] != FORMAT:
+        if type(head["sutler_cache"]) is not int or head["sutler_cache"] != FORMAT:
             said = (self.path, head["sutler_cache"], FORMAT)
             raise UsageProblem("%s: is of format %s; this sutler reads %d" % said)
         self._tally.line(line)
@@ -207,7 +210,10 @@ class Opened:
     def _object(self, line: bytes) -> Dict[str, Any]:
         try:
             value = json.loads(
-                line.decode("utf-8"), parse_constant=_no_constant, parse_int=_integer
+                line.decode("utf-8"),
+                parse_constant=_no_constant,
+                parse_int=_integer,
+                parse_float=_finite,
             )
         except (ValueError, RecursionError):
             self._fail("is not JSON")
@@ -220,6 +226,11 @@ class Opened:
         kind, key = entry.get("kind"), entry.get("key")
         try:
             if kind not in _KINDS or type(key) is not str or len(key) != 64:
+                raise ValueError
+            is_reply = kind == "reply"
+            if is_reply is not isinstance(entry.get("reply"), dict):
+                raise ValueError
+            if not is_reply and type(entry["dimension"]) is not int:
                 raise ValueError
             self._tally.entry(entry)
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -267,3 +278,10 @@ def _integer(digits: str) -> Optional[int]:
     if len(digits) > _MOST_DIGITS:
         raise ValueError("a number of %d digits" % len(digits))
     return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(digits)
+    return value

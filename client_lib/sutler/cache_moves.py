@@ -98,9 +98,10 @@ def differing_heads(one: Opened, other: Opened) -> Iterator[str]:
 
 def shown(entry: Dict[str, Any]) -> str:
     """Give an answer in a line for people."""
-    said = "%d floats" % entry["dimension"]
-    if "reply" in entry:
-        reply = entry["reply"]
+    reply = entry.get("reply")
+    if reply is None:
+        said = "%d floats" % entry["dimension"]
+    else:
         said = repr(str(reply.get("content") or reply.get("tool_calls"))[:_SHOWN_CHARS])
     return "%s %s: %s" % (entry["key"][:12], served_by(entry), said)
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from sutler import Client
+from sutler import Client, SutlerError
+from sutler.cache_file import Packed
+from sutler.cli_exit import CommandFailed
 from tests.contract.answers import Answer, openai_chat, openai_embeddings
 from tests.contract.scripted import Received, ScriptedProvider
 from tests.integration.main_job.conftest import configured, temporary_folder
@@ -110,9 +112,66 @@ def test_answers_travel_from_daemon_to_daemon_and_are_hits_there(
         told(sutler(second, "cache", "export", third, "--json"))
         diff = sutler(second, "cache", "diff", file, third)
         assert (diff.returncode, diff.stderr) == (0, "")
+        bad_files(folder, file, second)
     with daemon(folder, provider, "b") as restarted:
         assert json.dumps(program(restarted)) == json.dumps(answers)
     assert len(provider.requests) == asked
+
+
+def bad_files(folder: Path, whole: Path, daemon: DaemonProcess) -> None:
+    """What is not whole, or not for this daemon, stores nothing and leaves the daemon well."""
+    daemon.result("cache.clear")
+    head, *lines, manifest = gzip.decompress(whole.read_bytes()).splitlines(keepends=True)
+    packed = whole.read_bytes()
+    bomb = gzip.compress(head + b"x" * (9 << 20) + b"\n")
+    for raw, why in [
+        (packed[: len(packed) // 2], "cannot be unpacked"),
+        (head + lines[0] + manifest, ":3: the manifest is not that of the lines before"),
+        (b"".join([head, *lines]), "ends before its manifest"),
+        (bomb, ":2: is longer than"),
+        (head.replace(b'"sutler_cache":1', b'"sutler_cache":2') + manifest, "is of format 2"),
+    ]:
+        spoilt = folder / "spoilt"
+        spoilt.write_bytes(raw)
+        done = sutler(daemon, "cache", "import", spoilt)
+        assert (done.returncode, done.stdout) == (2, ""), done
+        assert why in done.stderr
+        assert "Traceback" not in done.stderr
+
+    # Whole by its own account, but with what this daemon does not take.
+    first = json.loads(lines[0])
+    deep: Any = 1
+    for _ in range(400):
+        deep = [deep]
+    for changed, why in [
+        ({"head": {"key_version": 0}}, "keys of version 0"),
+        ({"reply": {**first["reply"], "uid": 0}}, "uid"),
+        ({"reply": {**first["reply"], "finish_reason": "error"}}, "finish_reason"),
+        ({"reply": {**first["reply"], "parsed": deep}}, "nested deeper"),
+        ({"expires_unix_s": -1}, "expires_unix_s"),
+    ]:
+        with Packed(str(spoilt)) as file:
+            file.head({**json.loads(head), **changed.pop("head", {})})
+            file.add({**first, **changed})
+            file.end()
+        done = sutler(daemon, "cache", "import", spoilt)
+        assert (done.returncode, done.stdout) == (1, ""), done
+        assert why in done.stderr, done.stderr
+        assert "lines 2 to 2" in done.stderr
+    assert daemon.result("cache.stats")["entries"] == 0
+
+    with Packed(str(spoilt)) as file:
+        file.head(json.loads(head))
+        file.add({**first, "reply": {**first["reply"], "content": "\x1b[2J otherwise"}})
+        file.end()
+    diff = sutler(daemon, "cache", "diff", whole, spoilt)
+    assert (diff.returncode, diff.stderr) == (1, "")
+    marks = [line[:2] for line in diff.stdout.splitlines()]
+    assert marks[:2] == ["- ", "+ "]
+    assert marks.count("- ") == len(lines)
+    assert "otherwise" in diff.stdout
+    assert "\x1b" not in diff.stdout
+    told(sutler(daemon, "cache", "import", whole, "--json"))
 
 
 @needs_root
@@ -145,3 +204,24 @@ def test_what_one_user_exported_another_imports_and_is_answered_by(
         assert second.result("cache.export")["entries"] == []
         theirs = second.result("cache.export", scope=f"uid:{OTHER_UID}")
         assert len(theirs["entries"]) == 6
+
+        def reach_for_others() -> list[str]:
+            from sutler.cache_moves import load
+
+            told = []
+            with Client(str(second.socket)) as client:
+                for scope in (f"uid:{os.geteuid() - 1}", "uid:0", "gid:0", "node"):
+                    try:
+                        load(client, str(file), scope)
+                    except CommandFailed as error:
+                        told.append(f"{error.exit_code} {error}")
+                    try:
+                        client.call("cache.export", {"scope": scope})
+                    except SutlerError as error:
+                        told.append(error.type)
+            return told
+
+        told_them = as_user(OTHER_UID, reach_for_others)
+        assert len(told_them) == 8
+        assert all("operators" in said or said == "access_denied" for said in told_them)
+        assert second.result("cache.stats")["entries"] == 0
