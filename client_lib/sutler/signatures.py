@@ -111,7 +111,7 @@ def _read(annotation: "Any", names: "Dict[str, Any]", where: str) -> "Any":
         pass
 
     holder.__annotations__ = {"it": annotation}
-    extras = {"include_extras": True} if hasattr(typing, "Annotated") else {}
+    extras: "Any" = {"include_extras": True} if hasattr(typing, "Annotated") else {}
     try:
         return typing.get_type_hints(holder, names, **extras)["it"]
     except Exception as error:  # noqa: BLE001  an annotation may be any expression
