@@ -62,7 +62,7 @@ def cell(name: str, value: Any) -> str:
     if value is True or value is False:
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
-        if name.endswith(("_unix_s", "_at")):
+        if name == "unix_s" or name.endswith(("_unix_s", "_at")):
             return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
         if name.endswith("nanousd"):
             return dollars(value)
@@ -93,6 +93,8 @@ def _member(name: str, item: Any) -> str:
 
 def heading(name: str) -> str:
     """Give a name without the unit that its values spell out."""
+    if name == "unix_s":
+        return "when"
     for unit in ("_unix_s", "_nanousd", "_bytes", "_ms", "_s"):
         if name.endswith(unit) and len(name) > len(unit):
             name = name[: -len(unit)]

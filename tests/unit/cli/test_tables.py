@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -59,6 +60,14 @@ def test_sizes_are_in_binary_units() -> None:
 )
 def test_a_value_is_shown_by_the_unit_its_name_ends_with(name: str, value: Any, text: str) -> None:
     assert cell(name, value) == text
+
+
+def test_a_point_in_time_is_a_date_and_no_span() -> None:
+    rows = [{"unix_s": 1795491345.6, "ended_unix_s": 1795491345, "error": "timeout"}]
+    titles, row = table(rows)
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1795491345))
+    assert titles.split() == ["when", "ended", "error"]
+    assert row.split("  ") == [when, when, "timeout"]
 
 
 def test_a_heading_leaves_the_unit_to_the_values() -> None:
