@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from sutlerd.cache.contract import SecondTier, Store
-from sutlerd.domain.call import CacheMode, Call
+from sutlerd.domain.call import CacheMode, Call, ChatRequest, EmbedRequest
 from sutlerd.domain.caller import Caller
 from sutlerd.domain.errors import (
     BudgetExceeded,
@@ -285,7 +285,8 @@ class Pipeline:
         """Store what may be stored, note the request ids, and make the answer."""
         call = resolved.call
         payload = encode_payload(arrived.brought, cost_nanousd=cost_nanousd, prompt=call.prompt)
-        if flight.stores and call.cacheable and call.cache_ttl_s > 0 and storable(arrived.brought):
+        keeps = flight.stores and call.cacheable and call.cache_ttl_s > 0
+        if keeps and storable(arrived.brought, call.request):
             stored_under = self._resolver.key(call, arrived.leg.route, arrived.leg.built)
             scope = self._resolver.tenant(call.caller)
             self._store.put(stored_under, payload, scope=scope, ttl_s=call.cache_ttl_s)
@@ -348,11 +349,18 @@ def _give(answer: Answer, follower: Follower) -> None:
     follower.on_answer(answer, coalesced=False)
 
 
-def storable(reply: Reply) -> bool:
+def storable(reply: Reply, request: ChatRequest | EmbedRequest) -> bool:
     """Tell whether a reply is whole: ended by itself, or by the call's own length."""
     if not reply.content and not reply.tool_calls:
         return False
-    return reply.raw_finish_reason is None and reply.finish_reason in STORED_FINISHES
+    if reply.raw_finish_reason is not None or reply.finish_reason not in STORED_FINISHES:
+        return False
+    tokens_out = reply.usage.tokens_out
+    if reply.finish_reason != "length" or tokens_out is None:
+        return True
+    # Fewer than were asked for: it was the model's context, which may be wider tomorrow. Some
+    # servers do not count the last token.
+    return isinstance(request, ChatRequest) and tokens_out >= request.max_tokens - 1
 
 
 def _raw_finish(reply: Reply) -> dict[str, str]:

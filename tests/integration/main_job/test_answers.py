@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import sutler
-from tests.contract.answers import openai_error
+from tests.contract.answers import openai_chat, openai_error
 from tests.contract.scripted import ScriptedProvider
 from tests.integration.main_job.conftest import StartDaemon
 from tests.support.daemon_process import DaemonProcess
@@ -87,6 +87,19 @@ def test_what_only_addresses_or_labels_a_call_is_no_part_of_the_key(client: sutl
 def test_what_is_cacheable(client: sutler.Client, options: dict[str, Any], cacheable: bool) -> None:
     client.complete(f"seven {options}", **options)
     assert client.complete(f"seven {options}", **options).cached == cacheable
+
+
+@pytest.mark.parametrize(
+    ("tokens_out", "stored"), [(50, True), (49, True), (12, False)], ids=["its own", "near", "less"]
+)
+def test_a_cut_answer_is_stored_only_if_the_call_itself_cut_it(
+    client: sutler.Client, provider: ScriptedProvider, tokens_out: int, stored: bool
+) -> None:
+    """Otherwise the model's context was full, and a wider one gives another answer."""
+    provider.queue.append(openai_chat("so far", finish_reason="length", tokens_out=tokens_out))
+    prompt = f"seven and a half, {tokens_out}"
+    assert client.complete(prompt, max_tokens=50).finish_reason == "length"
+    assert client.complete(prompt, max_tokens=50).cached == stored
 
 
 def test_samples_of_one_prompt_are_answers_of_their_own(
