@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from sutlerd.ledger.place import Opened, close_ledger, open_ledger
-from sutlerd.ledger.store import LedgerStore, Standing
+from sutlerd.ledger.store import LedgerStore, Standing, _Target
 from sutlerd.system.write_target import Done, Job, Txn
 from tests.support.event_list import EventList
 
@@ -30,6 +30,7 @@ class InlineStore(LedgerStore):
 
     async def __aenter__(self) -> Self:
         self._opened = self._open = open_ledger(self.folder)
+        self._target = _Target(self._open)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -78,7 +79,8 @@ class InlineStore(LedgerStore):
 
     def _run(self, job: Job[T]) -> T:
         assert self._open is not None, "the process is dead"
-        with self._open.env.begin(write=True) as txn:
+        with self._target.begin() as txn:
             result = job(txn)
+            self._target.seal(txn)
         self._commits += 1
         return result

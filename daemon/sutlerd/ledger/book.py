@@ -14,17 +14,19 @@ As long as no settlement is above its hold, settled and held together never pass
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from sutlerd.domain.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Account:
-    """One budget's money of one subject in one period, e.g. ``daily``, ``uid:1000``, a day."""
+class Account(NamedTuple):
+    """One budget's money of one subject in one period, e.g. ``uid/day``, ``uid:1000``, a day.
+
+    A tuple, since each call looks accounts up some thirty times, and a tuple is hashed and
+    compared in C.
+    """
 
     budget: str
     subject: str

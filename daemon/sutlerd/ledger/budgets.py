@@ -83,11 +83,15 @@ class Budgets:
         self.zone = _zone(config.timezone)
         self.limits_money = config.enabled
         self.listed = tuple(_budgets(config)) if config.enabled else ()
-        self._by_kind: dict[tuple[str, Period], list[Budget]] = defaultdict(list)
+        by_kind: dict[tuple[str, Period], list[Budget]] = defaultdict(list)
         for period in Period:
-            self._by_kind["node", period] = []
+            by_kind["node", period] = []
         for budget in self.listed:
-            self._by_kind[budget.per, budget.period].append(budget)
+            by_kind[budget.per, budget.period].append(budget)
+        self._kinds = [
+            (per, period, f"{per}/{period.value}", budgets)
+            for (per, period), budgets in by_kind.items()
+        ]
         self._spans: dict[Period, Span] = {}
         self._day = _NO_DAY
         self._labels_seen: dict[tuple[str, int, str], set[str]] = {}
@@ -112,16 +116,15 @@ class Budgets:
     def touched(self, spender: Spender, now_unix_s: float) -> list[Touched]:
         """Give every account that a call is counted in, with the lowest limit on it."""
         found = []
-        for (per, period), budgets in self._by_kind.items():
+        for per, period, kind, budgets in self._kinds:
             span = self.span(period, now_unix_s)
             for subject in _SUBJECTS[per](spender):
                 limits = [b.limit_nanousd for b in budgets if subject.is_of(b.match)]
                 if not limits and budgets:
                     continue  # only others' are counted
                 named = self._bounded(per, spender.caller.uid, span.key, subject.account)
-                account = Account(budget=f"{per}/{period.value}", subject=named, span=span.key)
                 limit = min(limits, default=UNLIMITED_NANOUSD)
-                found.append(Touched(account=account, limit_nanousd=limit))
+                found.append(Touched(account=Account(kind, named, span.key), limit_nanousd=limit))
         return found
 
     def named(self, account: Account, limit_nanousd: int) -> Budget | None:

@@ -21,7 +21,6 @@ from sutlerd.ledger.place import ASKERS, BALANCES, META, OPEN, RECORDS, UNKNOWN
 from sutlerd.ledger.records import (
     Ended,
     Held,
-    account_key,
     asker_key,
     attempt_key,
     decode_asker,
@@ -29,7 +28,6 @@ from sutlerd.ledger.records import (
     decode_ended,
     decode_held,
     encode_asker,
-    encode_balance,
     encode_ended,
     encode_held,
     seal,
@@ -178,7 +176,7 @@ class Entries:
             else:
                 is_new = txn.get(key, db=self._records) is None
             if is_new:
-                self._book(txn, ended.held.accounts, ended.cost_nanousd)
+                self._store.book(ended.held.accounts, ended.cost_nanousd)
                 txn.put(key, value, db=self._records)
                 if also is not None:
                     also(txn)
@@ -215,7 +213,7 @@ class Entries:
 
         def job(txn: Txn) -> None:
             if txn.delete(key, db=self._unknown):
-                self._book(txn, ended.held.accounts, ended.cost_nanousd - was_nanousd)
+                self._store.book(ended.held.accounts, ended.cost_nanousd - was_nanousd)
                 txn.put(key, value, db=self._records)
                 if also is not None:
                     also(txn)
@@ -252,6 +250,7 @@ class Entries:
         """
 
         def job(txn: Txn) -> None:
+            self._store.write_balances(txn)
             self._drop_records(txn, before_unix_s)
             for key in stands:
                 txn.delete(key, db=self._unknown)
@@ -284,14 +283,6 @@ class Entries:
                 if decode_ended(cursor.key(), cursor.value()).ended_unix_s >= before_unix_s:
                     return
                 found = cursor.delete()
-
-    def _book(self, txn: Txn, accounts: Iterable[Account], by_nanousd: int) -> None:
-        for account in accounts:
-            key = account_key(account)
-            stored = txn.get(key, db=self._balances)
-            settled = decode_balance(key, stored)[1] if stored is not None else 0
-            value = encode_balance(key, account, settled + by_nanousd)
-            txn.put(key, value, db=self._balances)
 
     def _note(self, txn: Txn, key: bytes) -> dict[str, Any]:
         stored = txn.get(key, db=self._meta)

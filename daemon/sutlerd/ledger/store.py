@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import lmdb
 
 from sutlerd.domain.ports import EventLog
+from sutlerd.ledger.book import Account
 from sutlerd.ledger.place import (
+    BALANCES,
     Opened,
     Opener,
     close_ledger,
@@ -31,6 +33,7 @@ from sutlerd.ledger.place import (
     open_ledger,
     take_ballast,
 )
+from sutlerd.ledger.records import account_key, decode_balance, encode_balance
 from sutlerd.system.lmdb_sound import DATA
 from sutlerd.system.write_target import Done, Job, Remedy, Txn, WriterLimits
 from sutlerd.system.writer import Writer
@@ -141,6 +144,16 @@ class LedgerStore:
         """Queue a job that nobody waits for. ``False``: it will never be run."""
         return self._writer.submit(job, size_bytes=size_bytes, done=done)
 
+    def book(self, accounts: Iterable[Account], by_nanousd: int) -> None:
+        """Within a job: add to these accounts' balances, which are written once a commit."""
+        booked = self._target.booked
+        for account in accounts:
+            booked[account] = booked.get(account, 0) + by_nanousd
+
+    def write_balances(self, txn: Txn) -> None:
+        """Within a job: write now what was booked in this commit so far."""
+        self._target.seal(txn)
+
     def read(self, function: Callable[[Txn], T]) -> asyncio.Future[T]:
         """Read in one transaction, after all that was queued before it."""
         return self._writer.call(partial(self._target.read, function))
@@ -168,12 +181,21 @@ class _Target:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
         self.is_full = False
+        #: What the jobs of the transaction that is open have added to balances.
+        self.booked: dict[Account, int] = {}
 
     def begin(self) -> Txn:
+        self.booked.clear()
         return self._opened.env.begin(write=True)
 
     def seal(self, txn: Txn) -> None:
-        pass
+        database = self._opened.databases[BALANCES]
+        for account, by_nanousd in self.booked.items():
+            key = account_key(account)
+            stored = txn.get(key, db=database)
+            settled = decode_balance(key, stored)[1] if stored is not None else 0
+            txn.put(key, encode_balance(key, account, settled + by_nanousd), db=database)
+        self.booked.clear()
 
     def read(self, function: Callable[[Txn], T]) -> T:
         with self._opened.env.begin() as txn:

@@ -115,7 +115,9 @@ class Writer:
         future: asyncio.Future[T] = self._loop.create_future()
         if not self.submit(job, size_bytes=size_bytes, done=partial(_settle, future)):
             raise self._stopped() if self._stopping else WriterFull(f"{self._name}: queue is full")
-        self._hurry.set()
+        if not self._hurry.is_set():
+            # Else whoever clears it looks into the queue after that, where the job is already.
+            self._hurry.set()
         return future
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:

@@ -173,11 +173,11 @@ def _flip_meta(data: bytearray) -> None:
 
 
 def _flip_branch(data: bytearray) -> None:
-    for page in range(2, len(data) // PAGE):
-        if data[page * PAGE + 10] == 1:
-            _flip(data, page * PAGE + 17)
-            return
-    raise AssertionError("no branch page")
+    # All of them: which are in use, and which are old and free, is not seen from here.
+    branches = [page for page in range(2, len(data) // PAGE) if data[page * PAGE + 10] == 1]
+    assert branches, "no branch page"
+    for page in branches:
+        _flip(data, page * PAGE + 17)
 
 
 def _flip_value(data: bytearray) -> None:
