@@ -71,6 +71,8 @@ CASES: Final = (
     Case("SutlerUnknownOutcomes", alone("sutler_unknown_outcomes", "1x20"), {}),
     Case("SutlerUnknownOutcomes", alone("sutler_unknown_outcomes", "1x20"), None, at=4),
     Case("SutlerUnknownOutcomes", alone("sutler_unknown_outcomes", "0x20"), None),
+    Case("SutlerOverrun", alone("sutler_overruns", "0x15 1x5"), {}, at=17),
+    Case("SutlerOverrun", alone("sutler_overruns", "2x20"), None),
     Case("SutlerGone", alone("sutler_build_info", "1x5 stale", '{version="1"}'), {}),
     Case("SutlerGone", alone("sutler_build_info", "1x20", '{version="1"}'), None),
     Case("SutlerManyErrors", calls(failing=30), {"provider": "p"}),

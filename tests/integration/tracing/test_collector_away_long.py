@@ -30,6 +30,8 @@ HITS, FRESH = MAX_SPANS + 1000, 20
 TURN_S = 30.0
 #: What an allocator may keep of other work; a queue without a bound would hold this in a turn.
 GROWTH_BYTES = 24 * 2**20
+#: Tables that have a bound fill for a while: connections' paths, rows that wait for the disk.
+LATE_GROWTH_KIB = 8 * 1024
 
 
 class Spans:
@@ -175,5 +177,6 @@ if LONG:
                 f"an uncached call, p50: {middle}, p99: {slow} s, of {kept} each"
             )
             early, late = held_kib[min(5, len(held_kib) - 1)], held_kib[-1]
-            assert late[0] - early[0] < GROWTH_BYTES // 1024
+            # Pages of files grow with the ledger's, and are the kernel's to take back.
+            assert late[0] - early[0] < LATE_GROWTH_KIB
             assert middle["traced"] < 1.5 * middle["plain"]
