@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -174,9 +174,15 @@ class Gate:
         """Tell who waits, for what and since when, longest first."""
         return who_waits(self._boundaries, self._clock.monotonic_s())
 
-    def levels(self) -> list[dict[str, Any]]:
-        """Tell the level of every bucket, and how many calls are in flight and waiting."""
-        return levels(self._boundaries, self._clock.monotonic_s())
+    def levels(self, only: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Tell the level of every bucket, and how many calls are in flight and waiting.
+
+        ``only`` are the boundaries to tell of, in their order, as far as they are known.
+        """
+        told: Mapping[str, Boundary] = self._boundaries
+        if only is not None:
+            told = {name: told[name] for name in only if name in told}
+        return levels(told, self._clock.monotonic_s())
 
     def _boundary(self, name: str, now_s: float) -> Boundary:
         known = self._boundaries.get(name)

@@ -14,7 +14,7 @@ from sutlerd.http.anthropic_tell import Events, message
 from sutlerd.http.calls import Calls, Told
 from sutlerd.http.door import Ask, Door, Page, Stream, json_page
 from sutlerd.http.embeds import Working
-from sutlerd.http.headers import about, options, share_of
+from sutlerd.http.headers import about, options
 from sutlerd.http.house import House
 from sutlerd.pipeline.params import CountTokensParams, parse
 from sutlerd.telemetry.conventions import CHAT
@@ -82,9 +82,7 @@ class AnthropicApi:
 
     def _headers(self, ask: Ask, told: Told) -> dict[str, str]:
         reply = told.answer.reply
-        shares = share_of(
-            self._house.services.shares(ask.caller), reply["provider"], reply["model"]
-        )
+        shares = self._house.services.shares(ask.caller, reply["provider"], reply["model"])
         now_unix_s = self._house.clock.unix_s()
         return {
             **about(told),

@@ -8,6 +8,7 @@ allows another origin in.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from sutlerd.http.door import Refusal
@@ -84,6 +85,7 @@ def _judge_body(headers: Mapping[str, str]) -> Refusal | None:
     return None
 
 
+@lru_cache(maxsize=64)
 def _is_ours(host: str, *, over_tcp: bool) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""

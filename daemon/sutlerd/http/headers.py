@@ -119,15 +119,5 @@ def about(told: Told) -> dict[str, str]:
     return said
 
 
-def share_of(
-    shares: Mapping[str, Shares], provider: str, model: str
-) -> dict[str, tuple[float, float, float]]:
-    """Give the buckets that calls to a model of a provider pass, the narrower ones winning."""
-    found: dict[str, tuple[float, float, float]] = {}
-    for boundary in (provider, f"{provider}/{model}"):
-        found.update(shares.get(boundary, {}))
-    return found
-
-
 def _truth(value: bool) -> str:
     return "true" if value else "false"

@@ -44,7 +44,9 @@ class Services(Protocol):
 
     def readings(self) -> Readings: ...
 
-    def shares(self, caller: Caller) -> dict[str, dict[str, tuple[float, float, float]]]: ...
+    def shares(
+        self, caller: Caller, provider: str, model: str
+    ) -> dict[str, tuple[float, float, float]]: ...
 
 
 class House(Protocol):

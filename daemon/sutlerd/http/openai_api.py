@@ -12,7 +12,7 @@ from sutlerd.http import limits, openai_ask, openai_tell
 from sutlerd.http.calls import Calls, Told
 from sutlerd.http.door import Ask, Door, Page, Stream, json_page
 from sutlerd.http.embeds import embed
-from sutlerd.http.headers import about, options, share_of
+from sutlerd.http.headers import about, options
 from sutlerd.http.house import House
 from sutlerd.http.manners import wants_anthropic
 from sutlerd.http.models import anthropic_models, one_model, openai_models
@@ -133,9 +133,7 @@ class OpenAiApi:
             if None not in costs:
                 headers["x-sutler-cost-nanousd"] = str(sum(cost or 0 for cost in costs))
         reply = told[0].answer.reply
-        shares = share_of(
-            self._house.services.shares(ask.caller), reply["provider"], reply["model"]
-        )
+        shares = self._house.services.shares(ask.caller, reply["provider"], reply["model"])
         return headers | limits.openai_limits(shares)
 
 

@@ -72,7 +72,15 @@ def _paths() -> dict[str, Any]:
     return {
         "/healthz": {"get": _probe("whether the process answers")},
         "/readyz": {"get": _probe("whether new calls are taken")},
-        "/openapi.json": {"get": _get("this description", {"type": "object"}, "PlainError")},
+        "/openapi.json": {
+            "get": {
+                **_get("this description", {"type": "object"}, "PlainError"),
+                "security": [],
+            }
+        },
+        "/": {"get": _told("the status page, for browsers", "text/html")},
+        "/events": {"get": _told("what the status page shows, as it happens", "text/event-stream")},
+        "/metrics": {"get": _told("everything that is counted, for Prometheus", "text/plain")},
         "/v1/models": {"get": _get("the models to ask", _MODELS, "OpenAiError")},
         "/v1/models/{model}": {"get": _get("one model", _ONE_MODEL, "OpenAiError", named="model")},
         "/v1/chat/completions": {
@@ -135,6 +143,16 @@ def _get(summary: str, answer: Schema, error: str, *, named: str | None = None) 
                 "content": {"application/json": {"schema": answer}},
             },
             "default": _failure(error),
+        },
+    }
+
+
+def _told(summary: str, kind: str) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "responses": {
+            "200": {"description": "the answer", "content": {kind: {"schema": {}}}},
+            "default": _failure("PlainError"),
         },
     }
 

@@ -10,7 +10,7 @@ from sutlerd.domain.errors import CallError
 from sutlerd.http import limits, responses_ask, responses_tell
 from sutlerd.http.calls import Calls, Told
 from sutlerd.http.door import Ask, Door, Page, Stream
-from sutlerd.http.headers import about, options, share_of
+from sutlerd.http.headers import about, options
 from sutlerd.http.house import House
 from sutlerd.http.openai_errors import OPENAI, error_object
 from sutlerd.telemetry.conventions import CHAT
@@ -59,9 +59,7 @@ class ResponsesApi:
 
     def _headers(self, ask: Ask, told: Told) -> dict[str, str]:
         reply = told.answer.reply
-        shares = share_of(
-            self._house.services.shares(ask.caller), reply["provider"], reply["model"]
-        )
+        shares = self._house.services.shares(ask.caller, reply["provider"], reply["model"])
         return about(told) | {"x-request-id": told.request_id} | limits.openai_limits(shares)
 
 

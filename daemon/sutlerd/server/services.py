@@ -196,17 +196,19 @@ class Services:
         rows = self._gate.who_waits()
         return rows if caller.may_operate else [row for row in rows if row["uid"] == caller.uid]
 
-    def shares(self, caller: Caller) -> dict[str, dict[str, tuple[float, float, float]]]:
-        """Give ``{boundary: {bucket: (limit, remaining, reset_s)}}``, this caller's part of each.
+    def shares(
+        self, caller: Caller, provider: str, model: str
+    ) -> dict[str, tuple[float, float, float]]:
+        """Give ``{bucket: (limit, remaining, reset_s)}``, this caller's part of each bucket that
+        calls to a model of a provider pass; the model's own goes before the provider's.
 
         A quota is shared fairly between the users who have calls under way, this one included.
         """
         users = max(1, self.hub.users_calling(caller.uid))
-        shares: dict[str, dict[str, tuple[float, float, float]]] = {}
-        for level in self._gate.levels():
-            shares[level["boundary"]] = {
-                name: _share(bucket, users) for name, bucket in level["buckets"].items()
-            }
+        shares: dict[str, tuple[float, float, float]] = {}
+        for level in self._gate.levels((provider, f"{provider}/{model}")):
+            for name, bucket in level["buckets"].items():
+                shares[name] = _share(bucket, users)
         return shares
 
     def _queue_by_lane(self) -> dict[str, dict[str, float]]:
