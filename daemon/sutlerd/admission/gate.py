@@ -175,13 +175,9 @@ class Gate:
         return who_waits(self._boundaries, self._clock.monotonic_s())
 
     def levels(self, only: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """Tell the level of every bucket, and how many calls are in flight and waiting.
-
-        ``only`` are the boundaries to tell of, in their order, as far as they are known.
-        """
-        told: Mapping[str, Boundary] = self._boundaries
-        if only is not None:
-            told = {name: told[name] for name in only if name in told}
+        """Tell levels, and calls in flight and waiting, of all boundaries or of ``only`` these."""
+        wanted = self._boundaries if only is None else only
+        told = {name: self._boundaries[name] for name in wanted if name in self._boundaries}
         return levels(told, self._clock.monotonic_s())
 
     def _boundary(self, name: str, now_s: float) -> Boundary:
