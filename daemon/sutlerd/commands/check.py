@@ -52,7 +52,7 @@ def check(load: Callable[[], Loaded], environ: Mapping[str, str]) -> Iterator[Fi
     except ConfigError as faulty:
         for problem in faulty.problems:
             yield error("configuration", str(problem))
-        yield from check_systemd()
+        yield from check_systemd(environ)
         return
     config, host = loaded.config, Host(environ=environ)
     yield from _check_configuration(loaded)
@@ -63,7 +63,7 @@ def check(load: Callable[[], Loaded], environ: Mapping[str, str]) -> Iterator[Fi
     yield from check_limits(config)
     yield from asyncio.run(_check_prices(config))
     yield from _check_tokenizers(config)
-    yield from check_systemd()
+    yield from check_systemd(environ)
 
 
 def _check_configuration(loaded: Loaded) -> Iterator[Finding]:
@@ -101,8 +101,9 @@ def _check_provider(name: str, settings: ProviderConfig, config: Config) -> Iter
 
 def _check_key_file(what: str, origin: str) -> Iterator[Finding]:
     scheme, _, path = origin.partition(":")
-    if scheme == "file" and stat.S_IMODE(Path(path).stat().st_mode) & 0o044:
-        yield warning(what, f"others can read the key in {path}", f"chmod 0600 {path}")
+    # A group may: that of the service's user, whose owner is root.
+    if scheme == "file" and stat.S_IMODE(Path(path).stat().st_mode) & 0o004:
+        yield warning(what, f"others can read the key in {path}", f"chmod o= {path}")
 
 
 class _Quiet:

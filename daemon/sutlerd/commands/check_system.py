@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from sutlerd.commands.findings import Finding, error, ok, warning
@@ -23,6 +23,11 @@ from sutlerd.system.socket_path import closed_folder_warning
 _CONNECT_LIMIT_S = 5.0
 #: The first whose units know everything that ours say.
 _SYSTEMD_VERSION = 247
+#: Shows what the units give to the service, but for its folders.
+_AS_THE_SERVICE = (
+    "CREDENTIALS_DIRECTORY=/etc/credstore sutlerd check "
+    "--config=/etc/sutler/sutler.yaml --socket=/run/sutler/sutler.sock"
+)
 _UNIT_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 
 
@@ -99,7 +104,7 @@ def check_limits(config: Config) -> Iterator[Finding]:
         yield warning("limits", backlog, "sysctl -w net.core.somaxconn=4096")
 
 
-def check_systemd() -> Iterator[Finding]:
+def check_systemd(environ: Mapping[str, str]) -> Iterator[Finding]:
     what = "systemd"
     if not os.path.isdir("/run/systemd/system"):
         yield ok(what, "not running here: start sutlerd by hand, or sutler run -- COMMAND")
@@ -116,6 +121,12 @@ def check_systemd() -> Iterator[Finding]:
     found = [path for path in _UNIT_FOLDERS if Path(path, "sutlerd.service").exists()]
     if found:
         yield ok(what, f"version {version}, units in {found[0]}")
+        if "STATE_DIRECTORY" not in environ:
+            yield warning(
+                what,
+                "the service has keys, folders and a socket of its own, and these are yours",
+                f"{_AS_THE_SERVICE}, as root",
+            )
     else:
         yield warning(what, "the units are not installed", "sutlerd install --system")
 

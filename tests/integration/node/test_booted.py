@@ -192,6 +192,18 @@ def test_users_have_budgets_of_their_own(node: Node) -> None:
     assert "bobs" not in node.sutler("budget", user="alice").stdout
 
 
+def test_check_says_how_to_see_what_the_service_has_and_that_shows_its_key_and_socket(
+    node: Node,
+) -> None:
+    assert node.sutler("ping").returncode == 0
+    said = node.run("/opt/sutler/bin/sutlerd", "check", "--config=/etc/sutler/sutler.yaml")
+    (mend,) = re.findall(r"mend: (CREDENTIALS_DIRECTORY=.*), as root", said)
+    seen = node.run("sh", "-c", mend.replace("sutlerd", "/opt/sutler/bin/sutlerd", 1))
+    assert re.search(r"provider vllm: .*, key from .*VLLM_API_KEY", seen), seen
+    assert "/run/sutler/sutler.sock (as configured): a daemon answers there" in seen, seen
+    assert KEY not in seen
+
+
 @pytest.mark.fault("O3")
 def test_systemctl_reload_takes_the_new_file_or_keeps_the_old_one(
     node: Node, provider: ScriptedProvider

@@ -97,7 +97,7 @@ def test_with_everything_in_order_the_exit_code_is_0_and_people_can_read_it(
         done = sutlerd("check", *daemon.command()[3:])
     assert done.returncode == 0, done.stdout
     assert "a daemon answers there" in done.stdout
-    assert f"mend: chmod 0600 {key}" in done.stdout
+    assert f"mend: chmod o= {key}" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("0 that stop a start or a call")
 
 
