@@ -4,7 +4,8 @@ What is written in the node is gone with it. The daemon is installed as an opera
 this checkout and this interpreter, and the node shares the machine's loopback.
 
 systemd is never started on the machine itself: a private mount namespace holds the overlay, and
-units that clean up or configure a machine are masked in it.
+units that clean up or configure a machine are masked in it. It boots no further than sockets: what
+else the machine serves (a database, on a port that a second node would want, too) stays off.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ mkdir -p root/etc/systemd/system root/opt/sutler/bin root/opt/sutler/checkout
 mkdir -p root/opt/sutler/base root/opt/sutler/site
 for unit in {masked}; do ln -sf /dev/null root/etc/systemd/system/$unit; done
 exec systemd-nspawn --quiet --directory=root --boot --register=no --keep-unit \\
-    --link-journal=no --console=pipe "$@"
+    --link-journal=no --console=pipe "$@" -- --unit=basic.target
 """
 
 
