@@ -52,8 +52,13 @@ _MASKED = (
 _APART = ("unshare", "--mount", "--propagation", "private")
 _INTO = ("-m", "-p", "-i", "-u", "-C", "--root", "--wd=/")
 _ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C")
+#: Two systemds in one cgroup would end each other's services.
+_CGROUPS = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
 _BOOT = """
 set -eu
+for top in {cgroups}; do
+    if mkdir $top/sutler-node-$$ 2>/dev/null; then echo $$ > $top/sutler-node-$$/cgroup.procs; fi
+done
 cd "$1"; mount -t tmpfs tmpfs .; cd "$1"
 mkdir upper work root
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" root
@@ -89,7 +94,7 @@ class Node:
 
     def __enter__(self) -> Self:
         self._folder.mkdir(exist_ok=True)
-        script = _BOOT.format(masked=" ".join(_MASKED))
+        script = _BOOT.format(masked=" ".join(_MASKED), cgroups=" ".join(_CGROUPS))
         binds = {sys.base_prefix: "base", site.getsitepackages()[0]: "site", str(ROOT): "checkout"}
         options = [f"--bind-ro={here}:/opt/sutler/{there}" for here, there in binds.items()]
         with (self._folder.parent / "boot.log").open("wb") as log:
@@ -114,6 +119,11 @@ class Node:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        for top in _CGROUPS:
+            own = Path(top, f"sutler-node-{self._process.pid}")
+            for path in (*sorted(own.rglob("*/"), reverse=True), own):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
 
     def command(self, *words: str, user: str | None = None) -> list[str]:
         """Give a command as this machine has to spell it to have it run in the node."""
