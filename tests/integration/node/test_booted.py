@@ -338,6 +338,7 @@ def test_a_key_in_a_file_is_rotated_by_a_reload_and_a_credential_by_a_restart(
     credential = node.path("/etc/credstore/VLLM_API_KEY")
     key = node.path("/etc/sutler/keys/vllm")
     try:
+        node.run("systemctl", "start", "sutlerd")
         credential.write_text("sk-the-second-credential")
         node.run("systemctl", "reload", "sutlerd")
         assert used("after a reload") == KEY, "this systemd hands it over again: say so in README"
