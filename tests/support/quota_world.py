@@ -324,8 +324,10 @@ class QuotaWorld:
             self._open.append(passed)
         cost = quota.weight(permit.ask.need)
         self.largest = max(self.largest, cost)
-        if all(self.backlog[uid] for uid in self.greedy):
-            self.shares[permit.ask.uid] += cost
+        # This one waited until now, though it may have been the last of its uid.
+        mine = permit.ask.uid
+        if all(self.backlog[uid] or uid == mine for uid in self.greedy):
+            self.shares[mine] += cost
         self.trace.append(f"{self.loop.time():.6f} {permit.ask.uid} {permit.queued_s:.6f}")
         self._check_sums(turnstile)
 
