@@ -35,7 +35,10 @@ def run(folder: Path) -> list[Row]:
         loopback_server(CHAT_SERVER, str(CHUNKS), str(PAUSE_S)) as address,
         daemon_with(folder / "short", address) as daemon,
     ):
-        ours = statistics.median(_first_chunk_s(daemon, number) for number in range(TIMES))
+        with socket.socket(socket.AF_UNIX) as sock:
+            # Kept from stream to stream, as the one to the server itself is.
+            sock.connect(str(daemon.socket))
+            ours = statistics.median(_first_chunk_s(sock, number) for number in range(TIMES))
         direct = uvloop.run(_direct_first_chunk_s(address))
         rows.append(
             Row(
@@ -64,15 +67,13 @@ def run(folder: Path) -> list[Row]:
     return rows
 
 
-def _first_chunk_s(daemon: DaemonProcess, number: int) -> float:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(str(daemon.socket))
-        started = time.perf_counter()
-        sock.sendall(line(number))
-        data = sock.recv(65_536)
-        took_s = time.perf_counter() - started
-        while b'"result"' not in data[-4096:]:
-            data += sock.recv(1 << 20)
+def _first_chunk_s(sock: socket.socket, number: int) -> float:
+    started = time.perf_counter()
+    sock.sendall(line(number))
+    data = sock.recv(65_536)
+    took_s = time.perf_counter() - started
+    while b'"result"' not in data[-4096:]:
+        data += sock.recv(1 << 20)
     return took_s
 
 
