@@ -31,7 +31,7 @@ SHAPES: tuple[tuple[Shape, str], ...] = (
     (Shape("refused calls count", provider={"counts_refused": True}), _REQUESTS),
     (Shape("limits unknown", known=None), _UNKNOWN),
     (replace(TOKENS, name="limits unknown, mixed lengths", known=None), _UNKNOWN),
-    (Shape("limits unknown, no headers", known=None, provider={"headers": False}), ""),
+    (Shape("limits unknown, no headers", known=None, provider={"headers": False}), _UNKNOWN),
     (Shape("twice the limits configured", known=2.0), _UNKNOWN),
     (Shape("somebody else takes half", provider={"takes": 0.5}), _UNKNOWN),
 )
