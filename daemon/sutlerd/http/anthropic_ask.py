@@ -1,7 +1,7 @@
 """From an Anthropic request to the wire's parameters. Pure.
 
 Messages of blocks become messages of the wire: what a block says twice or only to Anthropic
-(cache marks, thinking that was answered before) is left out, what cannot be kept is refused.
+(cache marks, thinking that no provider wants back) is left out, what cannot be kept is refused.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from sutlerd.domain.errors import InvalidParams
+from sutlerd.http import thoughts
 from sutlerd.http.openai_ask import listed, plain_content
 
 #: Parameters that are the wire's own, under their names there.
@@ -29,7 +30,6 @@ _REFUSED = {
     "mcp_servers": "MCP servers are not served",
     "context_management": "context management is not served",
 }
-_SILENT_BLOCKS = frozenset({"thinking", "redacted_thinking"})
 _Blocks = list[dict[str, Any]]
 
 
@@ -146,6 +146,7 @@ def _from_user(blocks: _Blocks, path: str, problems: list[str]) -> _Blocks:
 def _from_assistant(blocks: _Blocks, path: str, problems: list[str]) -> _Blocks:
     texts: list[str] = []
     calls: _Blocks = []
+    state: dict[str, Any] | None = None
     for place, block in enumerate(blocks):
         kind = block.get("type")
         if kind == "text" and isinstance(block.get("text"), str):
@@ -161,9 +162,13 @@ def _from_assistant(blocks: _Blocks, path: str, problems: list[str]) -> _Blocks:
                     },
                 }
             )
-        elif not (isinstance(kind, str) and kind in _SILENT_BLOCKS):
+        elif kind == "redacted_thinking":
+            state = thoughts.carried(block) or state
+        elif kind != "thinking":
             problems.append(f"{path}.content[{place}].type: must be text or tool_use")
     told: dict[str, Any] = {"role": "assistant"}
+    if state is not None:
+        told["reasoning_state"] = state
     if texts or not calls:
         told["content"] = "".join(texts)
     if calls:

@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 
+from sutlerd.http import thoughts
+
 Reply = Mapping[str, Any]
 
 _STOPS = {
@@ -33,6 +35,8 @@ def message(reply: Reply, *, answer_id: str) -> dict[str, Any]:
                 "input": _input(function["arguments"]),
             }
         )
+    carrying = thoughts.carrying(reply)
+    blocks += [carrying] if carrying is not None else []
     return {
         **_head(answer_id, reply["model"]),
         "content": blocks,
@@ -110,6 +114,9 @@ class Events:
 
     def end(self, reply: Reply) -> bytes:
         written: list[bytes] = []
+        carrying = thoughts.carrying(reply)
+        if carrying is not None:
+            self._in(("redacted_thinking", 0), carrying, written)
         self._close(written)
         stop = {"stop_reason": _STOPS[reply["finish_reason"]], "stop_sequence": None}
         written.append(event("message_delta", delta=stop, usage=usage(reply["usage"])))

@@ -57,6 +57,35 @@ def test_tool_results_become_messages_of_their_own_before_what_is_said() -> None
     ]
 
 
+def _blocks_of_stream(reply: dict[str, Any]) -> list[dict[str, Any]]:
+    told = anthropic_tell.Events(answer_id="a", model="m").end(reply)
+    events = [orjson.loads(line[6:]) for line in told.split(b"\n") if line.startswith(b"data: ")]
+    return [each["content_block"] for each in events if each["type"] == "content_block_start"]
+
+
+def test_reasoning_that_the_provider_wants_back_comes_and_goes_as_a_block_nobody_reads() -> None:
+    thought = {"type": "thinking", "thinking": "hm", "signature": "signed"}
+    parts = [thought, {"type": "call"}]
+    state = {"wire": "anthropic", "route": "anthropic/m", "parts": parts}
+    used = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    reply = {**REPLY, "content": None, "tool_calls": [used], "reasoning_state": state}
+    blocks = anthropic_tell.message(reply, answer_id="a")["content"]
+    assert _blocks_of_stream(reply) == blocks[-1:]
+    body = asked({"type": "tool_result", "tool_use_id": "t1", "content": "sun"})
+    body["messages"].insert(0, {"role": "assistant", "content": blocks})
+    told = anthropic_ask.messages(body)["messages"][0]
+    assert told == {"role": "assistant", "tool_calls": [used], "reasoning_state": state}
+
+
+@pytest.mark.parametrize("data", ["", "another's", "sutler:", "sutler:!", "sutler:W10=", 7, None])
+def test_reasoning_of_others_or_changed_carries_nothing(data: Any) -> None:
+    body = asked(TEXT)
+    spoilt = {"type": "redacted_thinking", "data": data}
+    body["messages"].insert(0, {"role": "assistant", "content": [spoilt, TEXT]})
+    told = anthropic_ask.messages(body)["messages"][0]
+    assert told == {"role": "assistant", "content": "hello"}
+
+
 def test_choices_tools_and_formats_have_their_words_on_the_wire() -> None:
     tool = {"name": "f", "description": "d", "input_schema": {"type": "object"}}
     choice = {"type": "any", "disable_parallel_tool_use": True}
