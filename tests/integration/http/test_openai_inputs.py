@@ -101,10 +101,13 @@ def test_tokens_that_cannot_be_read_are_refused_with_the_mend(rig: Rig) -> None:
 
 def test_who_leaves_by_an_sdks_own_time_limit_takes_the_call_along(rig: Rig) -> None:
     rig.answers["never answered"] = Answer((Hang(),), 9, 0)
+    # Without its word to the daemon, which would end the call by itself.
+    unsaid = dict.fromkeys(("X-Stainless-Read-Timeout", "X-Stainless-Timeout"), openai.Omit())
     with sdk(rig) as client, pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=0.5).chat.completions.create(
-            model="test-model", messages=said("never answered")
+            model="test-model", messages=said("never answered"), extra_headers=unsaid
         )
+    rig.wait_until_asked("never answered")
     until(rig, "calls_open", 0)
     transport = httpx2.HTTPTransport(uds=str(http_socket(rig.daemon)))
     with (
@@ -121,8 +124,11 @@ def test_who_leaves_by_an_sdks_own_time_limit_takes_the_call_along(rig: Rig) -> 
             max_tokens=5,
             messages=[{"role": "user", "content": "never answered, either"}],
             timeout=0.5,
+            extra_headers=dict.fromkeys(unsaid, anthropic.Omit()),
         )
+    rig.wait_until_asked("never answered, either")
     until(rig, "calls_open", 0)
+    assert rig.daemon.log().count("outcome=cancelled") >= 2
     rig.answers.clear()
 
 

@@ -68,7 +68,7 @@ def test_a_call_whose_caller_had_no_more_time_is_told_as_timed_out(rig: Rig, met
     levels = {each.type: each.log_level for each in CallError.__subclasses__()}
     rig.answers["too-late"] = held("late", answers.openai_chat("late"))
     asked: dict[str, Any] = {"complete": {"prompt": "too-late"}, "embed": {"texts": ["too-late"]}}
-    claimed = {"timeout_s": 0.2, "labels": {"component": f"late-{method}"}}
+    claimed = {"timeout_s": 2.0, "labels": {"component": f"late-{method}"}}
     with rig.client() as client:
         refused = client.ask(method, **asked[method], **claimed)["error"]
     line = line_of(rig, method.replace("complete", "call"), f"late-{method}")
