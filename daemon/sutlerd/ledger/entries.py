@@ -85,12 +85,9 @@ class Entries:
 
         Every record's checksum is looked at, too, unless a clean stop has left the file so.
         """
-        late: deque[Ended] = deque()
+        late: list[Ended] = []
         if not self._store.is_as_left:
-            for row in _rows(txn, self._records):
-                late.append(decode_ended(*row))
-                while late[0].ended_unix_s < late[-1].ended_unix_s - LATE_S:
-                    late.popleft()
+            late = _newest(decode_ended(*row) for row in _rows(txn, self._records))
         last = [
             int.from_bytes(cursor.key(), "big")
             for database in (self._open, self._unknown, self._records)
@@ -291,6 +288,23 @@ class Entries:
 
 #: A commit with so many deletions delays nobody's reservation for long.
 _PRUNED_AT_ONCE: Final = 2000
+
+
+def _newest(records: Iterable[Ended]) -> list[Ended]:
+    """Keep what ended less than ``LATE_S`` before the newest end of all.
+
+    Records stand in the order of their beginnings: the end of a long attempt, or an operator's
+    word on one, is newer than those of many that follow it.
+    """
+    newest: deque[Ended] = deque()
+    newest_unix_s = 0.0
+    for each in records:
+        newest_unix_s = max(newest_unix_s, each.ended_unix_s)
+        if each.ended_unix_s >= newest_unix_s - LATE_S:
+            newest.append(each)
+        while newest[0].ended_unix_s < newest_unix_s - LATE_S:
+            newest.popleft()
+    return [each for each in newest if each.ended_unix_s >= newest_unix_s - LATE_S]
 
 
 def _rows(txn: Txn, database: _Database) -> Iterable[tuple[bytes, bytes]]:

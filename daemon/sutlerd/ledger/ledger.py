@@ -198,7 +198,8 @@ class Ledger:
     # --- what a reservation calls -------------------------------------------------------
 
     async def write_down(self, held: Held, askers: Sequence[Named]) -> None:
-        others = [each for each in askers if each.request_id != held.request_id]
+        payer = held.uid, held.request_id
+        others = [each for each in askers if (each.uid, each.request_id) != payer]
         if others:
             self._guard.shares(held.attempt)
         job = self._entries.begin(held, self.time.note(), others)

@@ -26,7 +26,7 @@ class ServedAs:
         return self._known.get(route, ())
 
     def learn(self, route: str, model: str) -> None:
-        """Take one more, and tell if that is new."""
+        """Take one more, and have it kept if that is new and there is room."""
         known = self.of(route)
         full = len(known) >= MAX_MODELS or (not known and len(self._known) >= MAX_ROUTES)
         if model in known or full:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal, localcontext
-from typing import Any
 
 from sutlerd.ledger.money import EXACT, MILLION, nanousd
 from sutlerd.ledger.tariff import Price, Rates, Tariff
@@ -28,21 +27,38 @@ def worst_case_nanousd(
     ``tokens_in`` is counted upward. ``until_unix_s`` is the latest instant at which the
     provider may take the request.
     """
-    dearest_nanousd = 0
+    most_nanousd = 0
     for price in tariff.between(since_unix_s, until_unix_s):
         for rates in _reachable(price, tokens_in):
             cost = _bound(rates, tokens_in, max_tokens_out)
             if cost is None:
                 return None
-            dearest_nanousd = max(dearest_nanousd, cost)
-    return dearest_nanousd
+            most_nanousd = max(most_nanousd, cost)
+    return most_nanousd
 
 
-def dearest_nanousd(tariffs: Iterable[Tariff], **bounds: Any) -> int | None:
-    """Bound the cost of an attempt that any of these may price; ``None`` if one cannot."""
-    costs = [worst_case_nanousd(tariff, **bounds) for tariff in tariffs]
+def dearest_nanousd(
+    tariffs: Iterable[Tariff],
+    *,
+    tokens_in: int,
+    max_tokens_out: int,
+    since_unix_s: float,
+    until_unix_s: float,
+) -> int | None:
+    """Bound the cost of an attempt that any of these may price; ``None`` if one cannot, or
+    where there is none."""
+    costs = [
+        worst_case_nanousd(
+            tariff,
+            tokens_in=tokens_in,
+            max_tokens_out=max_tokens_out,
+            since_unix_s=since_unix_s,
+            until_unix_s=until_unix_s,
+        )
+        for tariff in tariffs
+    ]
     known = [cost for cost in costs if cost is not None]
-    return max(known) if len(known) == len(costs) else None
+    return max(known, default=None) if len(known) == len(costs) else None
 
 
 def _reachable(price: Price, tokens_in: int) -> list[Rates]:

@@ -86,6 +86,42 @@ async def test_who_shares_an_attempt_is_refused_with_it(tmp_path: Path) -> None:
             assert kept["entries"] == 4
 
 
+@pytest.mark.fault("S10")
+async def test_another_users_equal_id_is_refused_with_the_attempt_that_it_shares(
+    tmp_path: Path,
+) -> None:
+    askers = [Asker(uid=1000, request_id="same"), Asker(uid=1001, request_id="same")]
+    async with open_ledger_in(tmp_path / "l") as ledger:
+        await reserved(ledger.try_reserve(spend(500, "same", askers=askers))).on_disk()
+        kept = await ledger.store.read(lambda txn: txn.stat(ledger.store.database(ASKERS)))
+        assert kept["entries"] == 1, "who pays is not written twice"
+    async with open_ledger_in(tmp_path / "l") as ledger:
+        assert ledger.is_outcome_unknown(1000, "same")
+        assert ledger.is_outcome_unknown(1001, "same")
+
+
+@pytest.mark.fault("S10")
+async def test_a_crash_doubts_nothing_that_ended_long_before_it(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    async with open_ledger_in(tmp_path / "l", clock=clock) as ledger:
+        slow = reserved(ledger.try_reserve(spend(500, "slow")))
+        await slow.on_disk()
+        for number in range(3):
+            await paid(reserved(ledger.try_reserve(spend(500, f"long ago {number}"))))
+        clock.advance(1000.0)
+        slow.settle(5, usage=Usage(tokens_in=7, tokens_out=2))
+        await paid(reserved(ledger.try_reserve(spend(500, "just now"))))
+        clock.advance(30.0)
+        await paid(reserved(ledger.try_reserve(spend(500, "last"))))
+    (tmp_path / "l" / SOUND).unlink()
+    for _ in range(2):
+        async with open_ledger_in(tmp_path / "l", clock=clock) as ledger:
+            for name in ("slow", "just now", "last"):
+                assert ledger.is_outcome_unknown(1000, name), name
+            for number in range(3):
+                assert not ledger.is_outcome_unknown(1000, f"long ago {number}")
+
+
 async def test_who_shared_an_attempt_is_forgotten_when_its_answer_is_surely_out(
     tmp_path: Path,
 ) -> None:
