@@ -222,7 +222,7 @@ class Ledger:
         self.on_freed(held.accounts)
 
     def end(self, ended: Ended, *, is_priced: bool) -> None:
-        was_held = bool(ended.held.attempt)
+        was_held, had_worst_case = bool(ended.held.attempt), is_priced
         if not was_held and ended.cost_nanousd:
             ended, is_priced = self._begun_late(ended), True
         held = ended.held
@@ -232,7 +232,7 @@ class Ledger:
         over_nanousd = self.book.settle(held.name, ended.cost_nanousd)
         self._submit(self._entries.end(ended, also, was_held=was_held))
         self._guard.ended(held.attempt, ended.ended_unix_s)
-        if over_nanousd:
+        if over_nanousd and had_worst_case:
             self._overrun(ended, over_nanousd)
         self.on_freed(held.accounts)
 

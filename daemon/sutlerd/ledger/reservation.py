@@ -41,8 +41,9 @@ class Spend:
 
     ``given_id`` says that the caller chose ``request_id``. ``kind`` is ``chat`` or ``embed``.
     ``prices`` names the price table that the worst case was computed by. ``askers`` grows with
-    the requests that share the attempt under ids of their own. ``may_cost`` says of what is
-    free that it could be served, and then billed, as something else.
+    the requests that share the attempt under ids of their own. ``may_cost`` is false only of
+    what is free whatever serves it; else a bill is booked where it would have been held, also
+    when nothing was, because a model has no price or one of 0.
     """
 
     request_id: str

@@ -1,4 +1,7 @@
-"""Which dearer models answered in another one's name, so that their price is held, too. Pure."""
+"""Which dearer models answered in another one's name, so that their price is held, too. Pure.
+
+Where what was asked for has no price, theirs is all that is held.
+"""
 
 from __future__ import annotations
 

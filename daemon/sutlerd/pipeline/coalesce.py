@@ -23,6 +23,9 @@ from sutlerd.pipeline.under_way import UnderWay
 
 MAX_FOLLOWERS = 65_536
 
+#: The account that a follower asks on, the id that it gave, and what it asks.
+Asks = tuple[Hashable, Asked | None, Any]
+
 
 class Follower(Protocol):
     """One call that waits for a flight's outcome. Called back at most once with an outcome."""
@@ -70,7 +73,7 @@ class Flight:
     def __init__(self, flights: Flights, key: Hashable | None) -> None:
         self._flights = flights
         #: What each asks, on whose account; ``None`` for one that cannot go on by itself.
-        self._followers: dict[Follower, tuple[Hashable, Any] | None] = {}
+        self._followers: dict[Follower, Asks | None] = {}
         self._cancel: Callable[[], object] | None = None
         self._done = False
         self._drain_s = 0.0
@@ -108,11 +111,13 @@ class Flight:
         """Give the end of the most patient follower's time."""
         return max((follower.deadline_s for follower in self._followers), default=0.0)
 
-    def join(
-        self, follower: Follower, *, stores: bool, asks: tuple[Hashable, Any] | None = None
-    ) -> None:
+    def has_room(self) -> None:
+        """Raise ``Overloaded`` if nobody may join any more."""
         if len(self._followers) >= MAX_FOLLOWERS:
             raise Overloaded("too many calls wait for this same answer", retry_after_s=1.0)
+
+    def join(self, follower: Follower, *, stores: bool, asks: Asks | None = None) -> None:
+        self.has_room()
         if self.opener is None:
             self.opener = follower
         self._followers[follower] = asks
@@ -157,18 +162,20 @@ class Flight:
     def heir(self, account: Hashable, error: CallError) -> Any:
         """Refuse all of one account, and give what the first of another asks.
 
-        From then on that one opened the flight. ``None``: there is no such one, and nobody was
-        told.
+        From then on that one opened the flight, which answers the ids of those who stay and no
+        others. ``None``: there is no such one, and nobody was told.
         """
         others = [
-            (who, asks[1])
+            (who, asks)
             for who, asks in self._followers.items()
             if asks is not None and asks[0] != account
         ]
         if not others or self.was_heard:
             return None
-        self.opener, asked = others[0]
+        self.opener, (_, _, asked) = others[0]
         self.tried = []
+        if self.known_to is not None:
+            self.known_to.keep(self, {asks[1] for _, asks in others})
         staying = {who for who, _ in others}
         for follower in [who for who in self._followers if who not in staying]:
             del self._followers[follower]

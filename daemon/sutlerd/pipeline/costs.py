@@ -45,7 +45,8 @@ class Costs:
         return await self._prices.tariff(route.provider, route.model)
 
     async def served_as(self, route: Route) -> list[Tariff]:
-        """Give the prices of dearer models that have answered in this one's name."""
+        """Give the prices of models that have answered in this one's name: dearer ones, and any
+        where this one has no price."""
         models = self._served_as.of(str(route))
         found = [await self._prices.tariff(route.provider, model) for model in models]
         return [tariff for tariff in found if tariff is not None]
@@ -72,7 +73,12 @@ class Costs:
             self._tell(route.provider, served_model)
             return None
         cost = cost_nanousd(served.at(asked_unix_s), usage, embeds=embeds)
-        if asked is None or asked is served or cost is None:
+        if asked is served or cost is None:
+            return cost
+        if asked is None:
+            # Nobody has priced what was asked for: who served it is all there is to go by.
+            self._tell(route.provider, route.model)
+            self._served_as.learn(str(route), served_model)
             return cost
         cost_as_asked = cost_nanousd(asked.at(asked_unix_s), usage, embeds=embeds)
         if cost_as_asked is None:

@@ -140,13 +140,14 @@ class Pipeline:
         if flight is None:
             if call.cache_mode is CacheMode.ONLY:
                 raise CacheMiss("nothing is stored for this request, and cache is 'only'")
-            flight = self._open(resolved, follower)
+            flight = self._open(resolved, follower, asked)
             self._note(asked, flight)
         else:
+            flight.has_room()
             self._note(asked, flight)
             self._flights.joined_count += 1
             # Who would be refused for its id does not go on when another one is refused.
-            asks = None if self._is_in_doubt(call) else _asks(resolved)
+            asks = None if self._is_in_doubt(call) else (_account(call), asked, resolved)
             flight.join(follower, stores=call.cache_mode.writes, asks=asks)
         if resolved.question is not None and asking is not None:
             flight.taped.append((follower, resolved.question, asking))
@@ -194,12 +195,13 @@ class Pipeline:
             return self._flights.under_way(resolved.flight_key)
         return None
 
-    def _open(self, resolved: Resolved, follower: Follower) -> Flight:
+    def _open(self, resolved: Resolved, follower: Follower, asked: Asked | None) -> Flight:
         call = resolved.call
         shared = call.cacheable and call.cache_mode in (CacheMode.ON, CacheMode.READ_ONLY)
         shared = shared and not self._is_in_doubt(call)
         flight = self._flights.open(resolved.flight_key if shared else None)
-        flight.join(follower, stores=call.cache_mode.writes, asks=_asks(resolved))
+        asks = _account(call), asked, resolved
+        flight.join(follower, stores=call.cache_mode.writes, asks=asks)
         task = self._spawn(self._fly(flight, resolved), f"flight {call.request_id}")
         flight.runs_with(task.cancel, drain_s=self._drain_s)
         return flight
@@ -238,7 +240,7 @@ class Pipeline:
         except CallError as error:
             self.teller.called(flight, call, started_s, error=error)
             if isinstance(error, _OWN) and not any(tried.sent_s for tried in flight.tried):
-                heir: Resolved | None = flight.heir(_asks(resolved)[0], error)
+                heir: Resolved | None = flight.heir(_account(call), error)
                 if heir is not None:
                     return heir
             flight.fail(error)
@@ -337,10 +339,9 @@ class Pipeline:
         )
 
 
-def _asks(resolved: Resolved) -> tuple[Hashable, Resolved]:
-    """Give what a follower asks with the account that it asks on."""
-    call = resolved.call
-    return (call.caller.uid, call.caller.job, call.labels), resolved
+def _account(call: Call) -> Hashable:
+    """Give the account that a follower asks on."""
+    return call.caller.uid, call.caller.job, call.labels
 
 
 def _give(answer: Answer, follower: Follower) -> None:

@@ -94,11 +94,11 @@ class Till:
             tariff = await self._costs.tariff(route)
             if tariff is FREE:
                 worst_case = 0
-            elif tariff is not None:
+            elif tariff is not None or not self._refuses_unknown:
                 now_unix_s = self._clock.unix_s()
-                tariffs = [tariff, *await self._costs.served_as(route)]
+                own = [] if tariff is None else [tariff]
                 worst_case = dearest_nanousd(
-                    tariffs,
+                    [*own, *await self._costs.served_as(route)],
                     tokens_in=tokens_in_at_most(body),
                     max_tokens_out=max_tokens_out,
                     since_unix_s=now_unix_s,

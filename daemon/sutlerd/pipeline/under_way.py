@@ -7,6 +7,7 @@ follows that flight, so that nothing is bought twice: an id is known until its f
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from sutlerd.domain.errors import Overloaded
@@ -54,7 +55,14 @@ class UnderWay:
 
     def forget(self, flight: Flight) -> None:
         """Drop the ids of a flight that is over."""
-        for asked in flight.asked:
+        self.keep(flight, ())
+
+    def keep(self, flight: Flight, staying: Collection[Asked | None]) -> None:
+        """Drop all ids of a flight but these: it does not answer the others."""
+        going = [asked for asked in flight.asked if asked not in staying]
+        # Another list: who pays for attempts that have ended goes by the old one.
+        flight.asked = [asked for asked in flight.asked if asked in staying]
+        for asked in going:
             known = self._known.get((asked.uid, asked.request_id))
             if known is not None and known[1] is flight:
                 del self._known[asked.uid, asked.request_id]

@@ -69,6 +69,36 @@ def test_the_ids_of_all_that_shared_a_call_at_a_kill_are_of_unknown_outcome(
 
 
 @pytest.mark.fault("S10")
+def test_an_id_that_was_refused_is_not_of_unknown_outcome_because_another_went_on(
+    start: Start, provider: ScriptedProvider
+) -> None:
+    provider.always = gated("never")
+    rules = [{"name": "poor", "per": "component", "match": "poor", "period": "day", "limit_usd": 0}]
+    daemon = start(budget={"daily_limit_usd": 1, "rules": rules})
+    poor = {"prompt": "x", "labels": {"component": "poor"}}
+    rich = {"prompt": "x", "labels": {"component": "rich"}}
+    with WireClient(daemon.socket) as client:
+        lines = [
+            request_line("chat", "opens", request_id="opens", **poor),
+            request_line("chat", "follows", request_id="follows", **rich),
+            request_line("chat", "too", request_id="too", **rich),
+        ]
+        client.send_raw(b"".join(lines))
+        assert client.line()["error"]["data"]["type"] == "budget_exceeded"
+        provider.wait_until(lambda: len(provider.requests) == 1)
+        assert client.result("status")["process"]["request_ids_under_way"] == 2
+        daemon.kill()
+    daemon.start()
+    for name, asked, outcome in (
+        ("opens", poor, "budget_exceeded"),
+        ("follows", rich, "outcome_unknown"),
+        ("too", rich, "outcome_unknown"),
+    ):
+        refused = daemon.ask("chat", request_id=name, **asked)["error"]["data"]
+        assert refused["type"] == outcome, name
+
+
+@pytest.mark.fault("S10")
 def test_an_answer_lost_in_a_crash_is_not_bought_again_after_clean_restarts_either(
     start: Start, provider: ScriptedProvider
 ) -> None:

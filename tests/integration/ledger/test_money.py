@@ -64,6 +64,19 @@ def test_a_model_without_a_price_is_refused_while_a_budget_is_on(
     allowed = start(budget={"daily_limit_usd": 1, "unknown_price": "allow"})
     answer = allowed.result("chat", prompt="x", model="unpriced", provider="scripted")
     assert answer["cost_nanousd"] is None
+    # Who serves it has a price: that is booked, and held from the second time on.
+    provider.always = openai_chat(model="test-model")
+    unpriced = {"model": "unpriced", "provider": "scripted"}
+    for prompt in ("a", "b", "c"):
+        assert allowed.result("chat", prompt=prompt, **unpriced)["cost_nanousd"] == COST
+    allowed.stop()
+    assert "overrun" not in allowed.log()
+    later = ledger_of(allowed).records[1:]
+    assert [each.cost_nanousd for each in later] == [COST] * 3
+    assert [each.held.amount_nanousd > COST for each in later] == [False, True, True]
+    again = start(budget={"daily_limit_usd": 1})
+    refused = again.ask("chat", prompt="d", **unpriced)["error"]["data"]
+    assert refused["type"] == "price_unknown", "what served once promises nothing"
 
 
 @pytest.mark.fault("P32")
