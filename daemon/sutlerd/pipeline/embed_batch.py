@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sutlerd.domain.call import EmbedRequest, Route
-from sutlerd.domain.errors import CallError
+from sutlerd.domain.errors import CallError, Overloaded
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import record
 from sutlerd.domain.reply import Embedded
@@ -18,6 +18,7 @@ from sutlerd.pipeline.journey import Leg
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.till import Bill
 from sutlerd.pipeline.tried import Tried
+from sutlerd.pipeline.under_way import MAX_IDS_A_FLIGHT
 from sutlerd.providers.contract import Provider
 
 _BYTES_PER_TOKEN = 2
@@ -41,6 +42,7 @@ class Batch:
         self.waiters = 0
         self.paid: list[Reservation] = []
         self.askers: list[Named] = []
+        self._asked: set[tuple[int, str]] = set()
         self.patience_until_s = 0.0
         self.left_for: CallError | None = None
         self.vectors: dict[bytes, Vector] = {}
@@ -50,6 +52,28 @@ class Batch:
         self.tried: list[Tried] = []
         self.traceparent: str | None = None
         self.task: asyncio.Task[None] | None = None
+
+    def is_shared_by(self, asker: Named) -> bool:
+        """Tell whether it knows a request already. Raises ``Overloaded`` if not, and it knows
+        as many as it can."""
+        if (asker.uid, asker.request_id) in self._asked:
+            return True
+        if len(self._asked) >= MAX_IDS_A_FLIGHT:
+            raise Overloaded("too many requests share these same texts", retry_after_s=1.0)
+        return False
+
+    def share(self, asker: Named) -> None:
+        """Note a request with an id that joins, here and where the batch is paid for."""
+        self._asked.add((asker.uid, asker.request_id))
+        self.askers.append(asker)
+        for reservation in self.paid:
+            reservation.write_askers()
+
+
+def share(batches: Iterable[Batch], asker: Named) -> None:
+    """Note a request in each of these that does not know it, or, with ``Overloaded``, in none."""
+    for batch in [each for each in batches if not each.is_shared_by(asker)]:
+        batch.share(asker)
 
 
 @record

@@ -24,7 +24,7 @@ from sutlerd.domain.reply import Embedded
 from sutlerd.pipeline.accounting import Accounting
 from sutlerd.pipeline.attempt import Attempts
 from sutlerd.pipeline.costs import Costs
-from sutlerd.pipeline.embed_batch import Batch, BatchJourney, portions
+from sutlerd.pipeline.embed_batch import Batch, BatchJourney, portions, share
 from sutlerd.pipeline.embed_result import Vector, check_texts, compose_vectors
 from sutlerd.pipeline.places import Asker
 from sutlerd.pipeline.player import Player
@@ -181,7 +181,7 @@ class Embeddings:
         if missing:
             order = _Order(asker=Asker(caller=caller, lane=params.lane), bill=bill)
             joined, opened = self._batches(missing, params, order, route, mode, deadline_s)
-            vectors |= await self._wait([*joined, *opened], deadline_s)
+            vectors |= await self._wait(joined, opened, deadline_s)
         by_text = {text: vectors[key] for key, text in keys.items()}
         result = compose_vectors(
             params,
@@ -255,12 +255,10 @@ class Embeddings:
             if batch is None:
                 fresh[key] = text
             else:
-                if order.bill.given_id and batch not in joined:
-                    batch.askers.append(order.bill)
-                    for reservation in batch.paid:
-                        reservation.write_askers()
                 joined[batch] = None
                 batch.ttl_s = max(batch.ttl_s, ttl_s)
+        if order.bill.given_id:
+            share(joined, order.bill)
         can = self._providers[route.provider].capabilities(route.model)
         size = can.max_embed_texts or DEFAULT_BATCH_TEXTS
         # Nobody joins what will be refused for its id.
@@ -278,7 +276,10 @@ class Embeddings:
             batch.task = self._spawn(self._buy(batch, route, order), "embed")
         return list(joined), opened
 
-    async def _wait(self, batches: Sequence[Batch], deadline_s: float) -> dict[bytes, Vector]:
+    async def _wait(
+        self, joined: Sequence[Batch], opened: Sequence[Batch], deadline_s: float
+    ) -> dict[bytes, Vector]:
+        batches = [*joined, *opened]
         vectors: dict[bytes, Vector] = {}
         late: Timeout | None = None
         for batch in batches:
@@ -291,7 +292,8 @@ class Embeddings:
                     vectors |= batch.vectors
         except TimeoutError:
             late = Timeout("not all texts were embedded in time: ask with a longer timeout_s")
-            late.is_told = True  # by its batches, which say how they ended
+            # A batch that its opener is the last to leave says so in the opener's name.
+            late.is_told = any(each.waiters == 1 and not each.done.done() for each in opened)
             raise late from None
         finally:
             for batch in batches:

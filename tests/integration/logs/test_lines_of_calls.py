@@ -77,6 +77,19 @@ def test_a_call_whose_caller_had_no_more_time_is_told_as_timed_out(rig: Rig, met
     assert line["attempts"] == 1
 
 
+def test_who_has_no_more_time_is_told_also_when_others_wait_for_the_same_texts(rig: Rig) -> None:
+    rig.answers["shared"] = held("shared", answers.openai_embeddings([[1.0]]))
+    with rig.client() as client:
+        patient = client.send("embed", texts=["shared"], labels={"component": "patient"})
+        rig.wait_until_asked("shared")
+        hasty = {"timeout_s": 0.3, "labels": {"component": "hasty"}}
+        assert client.ask("embed", texts=["shared"], **hasty)["error"]["data"]["type"] == "timeout"
+        assert line_of(rig, "embed", "hasty")["outcome"] == "timeout"
+        rig.provider.open("shared")
+        assert client.final(patient)[1]["result"]["embeddings"]
+    assert line_of(rig, "embed", "patient")["outcome"] == "ok"
+
+
 def test_a_call_that_its_caller_gave_up_is_told_as_cancelled(rig: Rig) -> None:
     rig.answers["given-up"] = held("given-up", answers.openai_chat("late"))
     with rig.client() as client:
