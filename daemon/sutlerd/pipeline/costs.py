@@ -77,7 +77,6 @@ class Costs:
             return cost
         if asked is None:
             # Nobody has priced what was asked for: who served it is all there is to go by.
-            self._tell(route.provider, route.model)
             self._served_as.learn(str(route), served_model)
             return cost
         cost_as_asked = cost_nanousd(asked.at(asked_unix_s), usage, embeds=embeds)
