@@ -33,6 +33,14 @@ T = TypeVar("T", Reply, Embedded)
 Seen = tuple[str, int | None]
 
 
+class _Booked(Exception):
+    """An attempt that failed: why, and what was booked for it, all that was held if need be."""
+
+    def __init__(self, message: str, cost_nanousd: int) -> None:
+        super().__init__(message)
+        self.cost_nanousd = cost_nanousd
+
+
 class Checking:
     def __init__(
         self,
@@ -92,6 +100,8 @@ class Checking:
                 verdict = "ok"
                 # An operator's word: what was closed is open from now on.
                 self._circuits.reset(provider.name)
+            except _Booked as failure:
+                verdict, said, cost = "failed", str(failure), failure.cost_nanousd
             except AttemptFailed as failure:
                 verdict, said = "failed", failure.message
             except CallError as refusal:
@@ -159,8 +169,8 @@ class Checking:
         try:
             brought = await ask
         except AttemptFailed as failure:
-            self._till.failed(reservation, failure.outcome)
-            raise
+            booked_nanousd = self._till.failed(reservation, failure.outcome)
+            raise _Booked(failure.message, booked_nanousd) from failure
         except BaseException:
             self._till.failed(reservation, Outcome.UNKNOWN)
             raise

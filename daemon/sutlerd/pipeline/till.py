@@ -167,11 +167,12 @@ class Till:
             cost = reservation.charge_in_full(usage=usage, served=served)
         return cost
 
-    def failed(self, reservation: Reservation, outcome: Outcome) -> None:
-        """End the money of an attempt that brought nothing."""
+    def failed(self, reservation: Reservation, outcome: Outcome) -> int:
+        """End the money of an attempt that brought nothing; give what was booked for it."""
         if outcome is Outcome.NOT_SENT:
             reservation.release()
         elif outcome is Outcome.NOT_BILLED:
             reservation.settle_zero()
         else:
-            reservation.charge_in_full()
+            return reservation.charge_in_full()
+        return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.answers import Answer, Gate, openai_chat
+from tests.contract.answers import Answer, Close, Gate, openai_chat
 from tests.contract.scripted import ScriptedProvider
 from tests.integration.ledger.conftest import NANO_IN, NANO_OUT, Start, configured, ledger_of
 from tests.support.wire_client import WireClient
@@ -124,7 +124,12 @@ def test_a_check_of_the_providers_is_paid_like_any_call(
 ) -> None:
     daemon = start(budget={"daily_limit_usd": 1})
     checks = daemon.result("providers.check")["checks"]
-    paid = sum(row["cost_nanousd"] or 0 for row in checks)
+    # One that is broken off is charged in full, and said so.
+    provider.always = Answer((Close(),), tokens_in=9, tokens_out=3)
+    broken = daemon.result("providers.check")["checks"]
+    charged = [row["cost_nanousd"] for row in broken if row["verdict"] == "failed"]
+    assert charged and all(charged)
+    paid = sum(row["cost_nanousd"] or 0 for row in [*checks, *broken])
     daemon.stop()
     ledger = ledger_of(daemon)
     assert 0 < paid == ledger.settled()
