@@ -182,7 +182,7 @@ async def build(
         generations=generations,
         turnstile=turnstile,
         levels=levels,
-        experience=Experience(llm=config.llm, clock=clock, log=log),
+        experience=Experience(llm=config.llm, clock=clock, log=log, on_shut=turnstile.recheck),
         treasury=treasury,
         request_log=RequestLog(store, MemoryStore(max_bytes=_PASSING_BYTES, clock=clock)),
         library=_library(config, state_place, log),

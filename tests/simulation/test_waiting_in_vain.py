@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
 
+from sutlerd.admission.asking import Ask
+from sutlerd.admission.gate import Gate
+from sutlerd.admission.quota import Quota
+from sutlerd.domain.errors import ProviderUnavailable
 from sutlerd.providers.transport import Request, Response
+from sutlerd.system.clock import SystemClock
 from tests.support.simulated_provider import SimulatedTransport
 from tests.support.simulated_world import Wire, World
 from tests.support.wire_client import Line
@@ -106,3 +112,55 @@ def test_who_waits_already_is_told_when_the_circuit_opens() -> None:
         assert data["type"] == "provider_unavailable"
         assert at_s < 10.0
     assert sum(at_s >= provider.turns_s for at_s in provider.asked_s) <= 2
+
+
+@pytest.mark.fault("P28")
+def test_who_waits_for_another_model_of_the_provider_is_told_when_its_circuit_opens() -> None:
+    rare = {"requests_per_minute": 6, "burst_s": 10}
+    llm = {"rate_limits": {"sim": {**SLOW, "models": {"rare": rare}}}, "queue_timeout_s": 3000}
+    world = World(1, llm=llm)
+    provider = Turning(chance=world.chance, clock=world.loop)
+    provider.turns_s, provider.status = 2.5, 401
+    world.transports["sim"] = provider
+    told: list[float] = []
+
+    async def scenario(world: World) -> None:
+        wire = Wire(world, uid=1000)
+        for number in range(11):
+            wire.ask("chat", prompt=f"p {number}", model="sim/rare", timeout_s=2000)
+        await asyncio.sleep(3.0)
+        await Wire(world, uid=1001).answer("chat", prompt="p", timeout_s=50)
+        told.append(world.loop.time())
+        assert told[0] < 9.0, "before the next of the others goes"
+        await asyncio.sleep(0.1)
+        waited = failures(wire)
+        assert len(waited) > 5
+        for at_s, data in waited:
+            assert data["type"] in ("provider_error", "provider_unavailable")
+            assert at_s <= told[0] + 0.1
+
+    world.live(scenario)
+
+
+async def test_very_many_who_wait_are_looked_at_some_at_a_time() -> None:
+    turns = 0
+    shut = False
+
+    def check() -> None:
+        if shut:
+            raise ProviderUnavailable("left alone")
+
+    gate = Gate(quota_of=lambda name, now_s: Quota({}, max_in_flight=1), clock=SystemClock())
+    ask = Ask(boundary="p/a", need={}, path=(), uid=1, wait_until_s=math.inf, check=check)
+    await gate.admit(ask, lambda: None)
+    waiting = [asyncio.ensure_future(gate.admit(ask, lambda: None)) for _ in range(4000)]
+    await asyncio.sleep(0)
+    assert gate.waiting == len(waiting)
+    shut = True
+    gate.recheck(["p/a"])
+    while gate.waiting:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 4
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(end, ProviderUnavailable) for end in ends)

@@ -8,8 +8,8 @@ from typing import Any
 
 from sutlerd.admission.fair_queue import Step
 from sutlerd.admission.own_limits import Owner
-from sutlerd.admission.quota import Sent
-from sutlerd.domain.errors import CallError
+from sutlerd.admission.quota import Sent, Shortage
+from sutlerd.domain.errors import CallError, RateLimited
 from sutlerd.domain.record import record
 
 MONEY = "budget"
@@ -70,3 +70,25 @@ class Permit:
     bucket: str | None
     owners: tuple[Owner, ...] = ()
     ended: bool = False
+
+
+def too_long(ask: Ask, shortage: Shortage) -> RateLimited:
+    """Say that the wait would be, or was, longer than a call may wait."""
+    return RateLimited(
+        f"{ask.boundary}: the wait for {shortage.bucket} takes {shortage.wait_s:.1f} s, "
+        "longer than this call may wait",
+        retry_after_s=round(shortage.wait_s, 3),
+        bucket=shortage.bucket,
+    )
+
+
+def never_fits(shortage: Shortage) -> RateLimited:
+    """Say that no wait is long enough for a call."""
+    return RateLimited(
+        f"the call needs {shortage.need:g} of {shortage.bucket}, more than the limit of "
+        f"{shortage.capacity:g} can ever give: make it smaller",
+        retryable=False,
+        bucket=shortage.bucket,
+        need=shortage.need,
+        capacity=shortage.capacity,
+    )

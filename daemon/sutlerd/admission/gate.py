@@ -11,16 +11,24 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sutlerd.admission.asking import MONEY, Also, Ask, Permit, WaitForMoney
+from sutlerd.admission.asking import (
+    MONEY,
+    Also,
+    Ask,
+    Permit,
+    WaitForMoney,
+    never_fits,
+    too_long,
+)
 from sutlerd.admission.boundary import Boundary, Waiter, levels, who_waits
 from sutlerd.admission.line import Spot
 from sutlerd.admission.own_limits import RANK_JOB, RANK_UID, OwnLimit, OwnLimits, OwnShortage
 from sutlerd.admission.quota import CLOSED, IN_FLIGHT, Quota, Shortage
-from sutlerd.domain.errors import CallError, Overloaded, RateLimited, ShuttingDown
+from sutlerd.domain.errors import CallError, Overloaded, ShuttingDown
 from sutlerd.domain.ports import Clock
 from sutlerd.domain.record import quick
 
@@ -141,17 +149,30 @@ class Gate:
         for spot in list(changed.line):
             never = changed.quota.never_fits(spot.item.ask.need)
             if never is not None:
-                self._refuse(changed, spot, _never(never))
+                self._refuse(changed, spot, never_fits(never))
 
-    def recheck(self, boundary: str) -> None:
-        """Tell who waits and may not go any more whatever comes, by ``Ask.check``."""
-        checked = self._boundary(boundary, self._clock.monotonic_s())
-        for spot in list(checked.line):
+    def recheck(self, boundaries: Iterable[str]) -> None:
+        """Tell who waits there and may not go any more whatever comes, by ``Ask.check``: some
+        of them in each of the loop's next turns."""
+        now_s = self._clock.monotonic_s()
+        for name in boundaries:
+            checked = self._boundary(name, now_s)
+            spots = list(checked.line)
+            if spots:
+                asyncio.get_running_loop().call_soon(self._recheck, checked, spots)
+
+    def _recheck(self, boundary: Boundary, spots: list[Spot[Waiter]]) -> None:
+        for spot in spots[-_HEADS_A_TURN:]:
             try:
-                spot.item.ask.check()
+                if spot.place is not None:
+                    spot.item.ask.check()
             except CallError as refusal:
-                self._refuse(checked, spot, refusal)
-        self._pump(checked)
+                self._refuse(boundary, spot, refusal)
+        del spots[-_HEADS_A_TURN:]
+        if spots:
+            asyncio.get_running_loop().call_soon(self._recheck, boundary, spots)
+        else:
+            self._pump(boundary)
 
     def change_own_limits(self, *, per_uid: OwnLimit, per_job: OwnLimit) -> None:
         """Go by other limits for each uid and job; calls in flight are carried over."""
@@ -196,10 +217,10 @@ class Gate:
                 shortages.append(own.shortage)
                 never = own.shortage if own.shortage.wait_s == math.inf else never
         if never is not None:
-            raise _never(never)
+            raise never_fits(never)
         for shortage in shortages:
             if shortage is not None and now_s + shortage.wait_s > ask.wait_until_s:
-                raise _too_long(ask, shortage)
+                raise too_long(ask, shortage)
 
     def _own_shortage(
         self, ask: Ask, boundary: Boundary, now_s: float, *, trying: bool = False
@@ -238,7 +259,7 @@ class Gate:
             self._take_back(waiter)
             if waiter.bucket == MONEY and waiter.refusal is not None:
                 raise waiter.refusal from None
-            raise _too_long(ask, self._lacked(boundary, waiter)) from None
+            raise too_long(ask, self._lacked(boundary, waiter)) from None
         except asyncio.CancelledError:
             self._take_back(waiter)
             raise
@@ -298,7 +319,7 @@ class Gate:
         now_s = self._clock.monotonic_s()
         for late in boundary.hopeless(now_s):
             closed = Shortage(CLOSED, boundary.quota.closed_s(now_s), 0.0, 0.0)
-            self._refuse(boundary, late, _too_long(late.item.ask, closed))
+            self._refuse(boundary, late, too_long(late.item.ask, closed))
         for _ in range(_HEADS_A_TURN):
             spot = boundary.line.head()
             if spot is None:
@@ -376,23 +397,3 @@ class Gate:
         self._waiting_by_uid[uid] -= 1
         if not self._waiting_by_uid[uid]:
             del self._waiting_by_uid[uid]
-
-
-def _too_long(ask: Ask, shortage: Shortage) -> RateLimited:
-    return RateLimited(
-        f"{ask.boundary}: the wait for {shortage.bucket} takes {shortage.wait_s:.1f} s, "
-        "longer than this call may wait",
-        retry_after_s=round(shortage.wait_s, 3),
-        bucket=shortage.bucket,
-    )
-
-
-def _never(shortage: Shortage) -> RateLimited:
-    return RateLimited(
-        f"the call needs {shortage.need:g} of {shortage.bucket}, more than the limit of "
-        f"{shortage.capacity:g} can ever give: make it smaller",
-        retryable=False,
-        bucket=shortage.bucket,
-        need=shortage.need,
-        capacity=shortage.capacity,
-    )

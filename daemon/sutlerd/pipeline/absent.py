@@ -20,7 +20,7 @@ from sutlerd.providers.contract import Provider
 class Way:
     """Where a call goes: ``routes`` in order, after ``first`` were looked up in the cache.
 
-    With a ``refusal`` the routes are such, too: all that can be had is what is stored.
+    With a ``refusal`` both are the same: all that can be had is what is stored.
     """
 
     routes: tuple[Route, ...]
@@ -54,7 +54,7 @@ class Absent:
         except InvalidParams as refusal:
             if not first:
                 raise
-            return Way(routes=first, first=first[1:], refusal=refusal)
+            return Way(routes=first, first=first, refusal=refusal)
         return Way(routes=routes, first=first)
 
     def embed_route(

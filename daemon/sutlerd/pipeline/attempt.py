@@ -105,9 +105,10 @@ class Attempts:
         leg: Leg | None = journey.leg(trip.ahead.pop(0))
         while leg is not None:
             try:
-                if self._hedge_after_pct is None:
+                late_s = None if self._hedge_after_pct is None else self._late_s(trip, leg)
+                if late_s is None:
                     return await self._attempt(trip, leg, _new_ear(clock=self._clock))
-                return await self._hedged(trip, leg)
+                return await self._hedged(trip, leg, late_s)
             except RouteClosed as closed:
                 trip.closed.append(closed)
                 decision: Decision = NextRoute()
@@ -150,11 +151,8 @@ class Attempts:
             refused_in_row=self._turnstile.refused_in_row(route),
         )
 
-    async def _hedged(self, trip: Trip[T], leg: Leg) -> Arrived[T]:
-        """Make an attempt, and another one on the next route if it is late."""
-        late_s = self._late_s(trip, leg)
-        if late_s is None:
-            return await self._attempt(trip, leg, _new_ear(clock=self._clock))
+    async def _hedged(self, trip: Trip[T], leg: Leg, late_s: float) -> Arrived[T]:
+        """Make an attempt, and another one on the next route if it takes so long."""
         race: Race[Arrived[T]] = Race()
 
         def second() -> Coroutine[Any, Any, Arrived[T]] | None:
@@ -327,8 +325,6 @@ class Attempts:
             self._till.failed(passed.reservation, failure.outcome)
             self._experience.circuits.failed(passed.entry, failure)
             self._turnstile.failed(passed, failure, chance=self._chance())
-            if not self._experience.circuits.is_asked(leg.route):
-                self._turnstile.recheck(passed)
             raise
         except BaseException:
             self._till.failed(passed.reservation, Outcome.UNKNOWN)

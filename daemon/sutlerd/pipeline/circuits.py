@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -84,11 +84,20 @@ _new_entry = quick(Entry)
 
 
 class Circuits:
-    """One per daemon. ``local`` names the providers of the operator's own machines."""
+    """One per daemon. ``on_shut`` hears of a provider that is left alone from now on, or of one
+    whose probe failed."""
 
-    def __init__(self, *, llm: LlmConfig, clock: Clock, log: EventLog) -> None:
+    def __init__(
+        self,
+        *,
+        llm: LlmConfig,
+        clock: Clock,
+        log: EventLog,
+        on_shut: Callable[[str], None] = lambda provider: None,
+    ) -> None:
         self._clock = clock
         self._log = log
+        self._on_shut = on_shut
         self._endpoints: dict[str, Circuit] = {}
         self._models: dict[Route, Circuit] = {}
         self._open_entries = 0
@@ -174,8 +183,8 @@ class Circuits:
             refused = _is_refusal(failure)
             pace = EVERY_MINUTE if local else HOURLY if refused else GROWING
             model.passed_by(probe=entry.probes_model)
-            if endpoint.judged(now_s, pace, failure.message, probe=entry.probes_endpoint):
-                self._tell_open(route.provider, None, endpoint)
+            opened = endpoint.judged(now_s, pace, failure.message, probe=entry.probes_endpoint)
+            self._shut(route.provider, None, endpoint, opened, probe=entry.probes_endpoint)
             return
         if failure.verdict is Verdict.MODEL_GONE:
             answered = Sign.NOTHING if failure.outcome is Outcome.NOT_SENT else Sign.WELL
@@ -185,8 +194,8 @@ class Circuits:
                 model.passed_by(probe=entry.probes_model)
                 return
             pace = EVERY_MINUTE if local else NEVER
-            if model.judged(now_s, pace, failure.message, probe=entry.probes_model):
-                self._tell_open(route.provider, route.model, model)
+            opened = model.judged(now_s, pace, failure.message, probe=entry.probes_model)
+            self._shut(route.provider, route.model, model, opened, probe=entry.probes_model)
             return
         of_endpoint, of_model = signs(failure, local=local)
         if entry.started_s <= self._woke_s and now_s - self._woke_s < _ASLEEP_S:
@@ -245,8 +254,18 @@ class Circuits:
                 circuit.passed_by(probe=probe)  # that it answers was not the trouble
             elif circuit.succeeded(now_s, probe=probe):
                 self._tell_closed(provider, model)
-        elif circuit.failed(now_s, _reason(failure), probe=probe):
+        else:
+            opened = circuit.failed(now_s, _reason(failure), probe=probe)
+            self._shut(provider, model, circuit, opened, probe=probe)
+
+    def _shut(
+        self, provider: str, model: str | None, circuit: Circuit, opened: bool, *, probe: bool
+    ) -> None:
+        """Tell of a circuit that a failure has opened; who waits hears of a probe's, too."""
+        if opened:
             self._tell_open(provider, model, circuit)
+        if opened or probe:
+            self._on_shut(provider)
 
     def _tell_open(self, provider: str, model: str | None, circuit: Circuit) -> None:
         now_s = self._clock.monotonic_s()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sutlerd.admission.latency import Latencies
 from sutlerd.admission.retry_budget import RetryBudget
 from sutlerd.config.schema_llm import LlmConfig
@@ -10,11 +12,13 @@ from sutlerd.pipeline.circuits import Circuits
 
 
 class Experience:
-    """One per daemon."""
+    """One per daemon. ``on_shut``: see ``Circuits``."""
 
-    def __init__(self, *, llm: LlmConfig, clock: Clock, log: EventLog) -> None:
+    def __init__(
+        self, *, llm: LlmConfig, clock: Clock, log: EventLog, on_shut: Callable[[str], None]
+    ) -> None:
         retry = llm.retry
-        self.circuits = Circuits(llm=llm, clock=clock, log=log)
+        self.circuits = Circuits(llm=llm, clock=clock, log=log, on_shut=on_shut)
         self.retry_budget = RetryBudget(
             part=retry.budget_pct / 100, floor=retry.budget_floor_per_minute
         )

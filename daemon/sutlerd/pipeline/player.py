@@ -14,7 +14,7 @@ from sutlerd.domain.errors import CacheMiss
 from sutlerd.domain.ports import EventLog
 from sutlerd.pipeline.occurrences import Place, Remembered, Replies
 from sutlerd.pipeline.question import Question
-from sutlerd.pipeline.recording import is_first_line, nearest, read_line
+from sutlerd.pipeline.recording import is_first_line, nearest_said, read_line
 from sutlerd.system.exits import CannotStart, Exit
 
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
@@ -74,7 +74,7 @@ class Player:
     def _recorded(self, asked: Mapping[str, Any], key: bytes) -> Replies:
         replies = self._replies.get(key)
         if replies is None:
-            raise CacheMiss(f"this request was not recorded; {nearest(asked, self._compared)}")
+            raise CacheMiss(f"this request was not recorded; {nearest_said(asked, self._compared)}")
         return replies
 
     def _read(self, place: Place) -> bytes:

@@ -103,7 +103,7 @@ def difference(asked: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[st
     return differing
 
 
-def nearest(asked: Mapping[str, Any], recorded: Iterable[Mapping[str, Any]]) -> str:
+def nearest_said(asked: Mapping[str, Any], recorded: Iterable[Mapping[str, Any]]) -> str:
     """Say which recorded request is most like this one, and where it differs."""
     best: tuple[int, int] | None = None
     said = "the recording holds nothing of this kind"

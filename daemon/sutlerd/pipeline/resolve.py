@@ -47,7 +47,7 @@ class Resolved:
 
     ``question`` is what a recording knows it by, where one is being made or played. Under the
     keys ``known_first`` there may be answers that come before; with a ``refusal`` there is
-    nothing but what is stored.
+    nothing but what is stored under these.
     """
 
     call: Call
@@ -56,6 +56,11 @@ class Resolved:
     question: Question | None = None
     known_first: tuple[bytes, ...] = ()
     refusal: InvalidParams | None = None
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """Under which its answer may be stored, in the order in which to look."""
+        return self.known_first if self.refusal is not None else (*self.known_first, self.key)
 
     @property
     def flight_key(self) -> Hashable:

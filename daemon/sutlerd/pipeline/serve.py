@@ -134,12 +134,11 @@ class Pipeline:
                 _give(Answer(payload=payload, cached=True), follower)
                 self.teller.known(call, payload)
                 return None
-            if resolved.refusal is not None:
-                raise resolved.refusal
+            missed = _missed(resolved)
+            if missed is not None and not self._is_elsewhere(call):
+                raise missed
             flight = self._joinable_flight(resolved)
         if flight is None:
-            if call.cache_mode is CacheMode.ONLY:
-                raise CacheMiss("nothing is stored for this request, and cache is 'only'")
             flight = self._open(resolved, follower, asked)
             self._note(asked, flight)
         else:
@@ -183,7 +182,7 @@ class Pipeline:
             if payload is not None:
                 return payload
         if call.cacheable and call.cache_mode.reads:
-            for key in (*resolved.known_first, resolved.key):
+            for key in resolved.keys:
                 payload = self._store.get(key)
                 if payload is not None:
                     return payload
@@ -219,7 +218,10 @@ class Pipeline:
         try:
             payload = None
             if self._second_tier is not None:
-                payload = await self._from_second_tier(call, resolved.key)
+                payload = await self._from_second_tier(call, *resolved.keys)
+                missed = None if payload is not None else _missed(resolved)
+                if missed is not None:
+                    raise missed
             if payload is not None:
                 answer = Answer(payload=payload, cached=True)
             else:
@@ -268,14 +270,20 @@ class Pipeline:
         key = self._resolver.key(call, leg.route, leg.built)
         return self._store.get(key) or await self._from_second_tier(call, key)
 
-    async def _from_second_tier(self, call: Call, key: bytes) -> bytes | None:
+    def _is_elsewhere(self, call: Call) -> bool:
+        """Tell whether there is a second place where its answer may be stored."""
+        return self._second_tier is not None and call.cacheable and call.cache_mode.reads
+
+    async def _from_second_tier(self, call: Call, *keys: bytes) -> bytes | None:
         if self._second_tier is None or not (call.cacheable and call.cache_mode.reads):
             return None
-        payload = await self._second_tier.get(key)
-        if payload is not None:
-            scope = self._resolver.tenant(call.caller)
-            self._store.put(key, payload, scope=scope, ttl_s=call.cache_ttl_s)
-        return payload
+        for key in keys:
+            payload = await self._second_tier.get(key)
+            if payload is not None:
+                scope = self._resolver.tenant(call.caller)
+                self._store.put(key, payload, scope=scope, ttl_s=call.cache_ttl_s)
+                return payload
+        return None
 
     def _keep(
         self,
@@ -342,6 +350,15 @@ class Pipeline:
 def _account(call: Call) -> Hashable:
     """Give the account that a follower asks on."""
     return call.caller.uid, call.caller.job, call.labels
+
+
+def _missed(resolved: Resolved) -> CallError | None:
+    """Say why nothing is bought for a call whose answer is not stored, if nothing is."""
+    if resolved.refusal is not None:
+        return resolved.refusal
+    if resolved.call.cache_mode is CacheMode.ONLY:
+        return CacheMiss("nothing is stored for this request, and cache is 'only'")
+    return None
 
 
 def _give(answer: Answer, follower: Follower) -> None:

@@ -20,7 +20,7 @@ from sutlerd.ledger import ledger as ledgers
 from sutlerd.ledger.ledger import Ledger
 from sutlerd.ledger.prompt_bound import tokens_in_at_most
 from sutlerd.ledger.reservation import Named, Reservation, Spend
-from sutlerd.ledger.tariff import FREE, Tariff
+from sutlerd.ledger.tariff import FREE
 from sutlerd.ledger.worst_case import dearest_nanousd
 from sutlerd.pipeline.costs import Costs
 from sutlerd.providers.contract import Outcome
@@ -88,13 +88,11 @@ class Till:
                 "answered, and was charged; ask again under a new request_id"
             )
         worst_case: int | None = 0
-        tariff: Tariff | None = FREE
-        if not self._costs.is_free(route):
+        tariff = FREE if self._costs.is_free(route) else await self._costs.tariff(route)
+        may_cost = tariff is not FREE
+        if may_cost:
             worst_case = None
-            tariff = await self._costs.tariff(route)
-            if tariff is FREE:
-                worst_case = 0
-            elif tariff is not None or not self._refuses_unknown:
+            if tariff is not None or not self._refuses_unknown:
                 now_unix_s = self._clock.unix_s()
                 own = [] if tariff is None else [tariff]
                 worst_case = dearest_nanousd(
@@ -118,8 +116,8 @@ class Till:
             route=route,
             kind=bill.kind,
             worst_case_nanousd=worst_case,
-            prices=self._costs.price_hash if tariff is not FREE else "",
-            may_cost=tariff is not FREE,
+            prices=self._costs.price_hash if may_cost else "",
+            may_cost=may_cost,
             askers=bill.askers,
         )
 

@@ -213,9 +213,12 @@ class Turnstile:
         """Tell how often a route's limit was said to be used up since its last answer."""
         return self._refusals.get(self._boundaries.of(route), 0)
 
-    def recheck(self, passed: Passed) -> None:
-        """Let all who wait where this attempt passed look whether they still may."""
-        self.gate.recheck(passed.permit.ask.boundary)
+    def recheck(self, provider: str) -> None:
+        """Let all who wait for a provider look whether they still may: whichever of its limits
+        they wait for, and soon, not at once."""
+        self.gate.recheck(
+            name for name in self.gate.boundaries() if name.partition("/")[0] == provider
+        )
 
     def unsent(self, passed: Passed) -> None:
         """End a permit of an attempt that was not made."""

@@ -80,3 +80,21 @@ def test_a_second_tier_that_is_not_there_is_a_miss(
         assert client.complete("q").content == "reply to q"
         assert client.complete("q").cached
     assert len(provider.requests) == 1
+
+
+def test_what_nobody_may_buy_here_is_looked_for_in_the_second_tier_too(
+    start: StartDaemon, provider: ScriptedProvider, redis_url: str
+) -> None:
+    shared = f"cache:\n  backend: redis\n  redis_url: {redis_url}\n  redis_timeout_s: 5"
+    one, two = start("one", llm=shared), start("two", llm=shared)
+    wait_until_up(one, two)
+    with sutler.Client(str(one.socket)) as client:
+        client.complete("bought elsewhere")
+        client.embed(["bought elsewhere"])
+    wait_for_entries(redis_url, 2)
+    with sutler.Client(str(two.socket)) as client:
+        assert client.complete("bought elsewhere", cache="only").cached
+        assert client.embed(["bought elsewhere"], cache="only").cached == 1
+        with pytest.raises(sutler.CacheMiss):
+            client.complete("bought nowhere", cache="only")
+    assert len(provider.requests) == 2

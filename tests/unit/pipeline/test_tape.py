@@ -15,7 +15,7 @@ from sutlerd.pipeline import player, tape
 from sutlerd.pipeline.occurrences import Asking
 from sutlerd.pipeline.player import Player
 from sutlerd.pipeline.question import Question, Voice, key_of
-from sutlerd.pipeline.recording import first_line, nearest, read_line, reply_line
+from sutlerd.pipeline.recording import first_line, nearest_said, read_line, reply_line
 from sutlerd.pipeline.tape import Recorder
 from sutlerd.system.exits import CannotStart
 from tests.support.event_list import EventList
@@ -207,6 +207,6 @@ def test_a_miss_looks_at_a_bounded_part_of_what_was_recorded(
     played.close()
     long = "x" * 200_000
     asked = [question(long + str(n)).asked for n in range(30)]
-    assert nearest(question(long + "7z").asked, asked).endswith("differs in messages[0]")
+    assert nearest_said(question(long + "7z").asked, asked).endswith("differs in messages[0]")
     many = [{"role": "user", "content": str(n)} for n in range(50)]
-    assert "and 42 more" in nearest({"kind": "chat", "messages": many}, [{"kind": "chat"}])
+    assert "and 42 more" in nearest_said({"kind": "chat", "messages": many}, [{"kind": "chat"}])
