@@ -239,21 +239,22 @@ class Entries:
         before_unix_s: float,
         stands: Sequence[bytes],
         keep: Callable[[Account], bool],
-    ) -> Job[None]:
-        """Drop records of an older time, balances that nobody keeps, and what was unknown so
-        long that it ``stands``.
+    ) -> Job[bool]:
+        """Drop records of an older time, a part of them at once, balances that nobody keeps, and
+        what was unknown so long that it ``stands``. The job tells whether more may be old.
 
         The newest record stays whatever its age, since attempts are numbered on from it.
         """
 
-        def job(txn: Txn) -> None:
+        def job(txn: Txn) -> bool:
             self._store.write_balances(txn)
-            self._drop_records(txn, before_unix_s)
+            has_more = self._drop_records(txn, before_unix_s)
             for key in stands:
                 txn.delete(key, db=self._unknown)
             for key, stored in list(_rows(txn, self._balances)):
                 if not keep(decode_balance(key, stored)[0]):
                     txn.delete(key, db=self._balances)
+            return has_more
 
         return job
 
@@ -270,16 +271,17 @@ class Entries:
                     yield ended
                 found = cursor.next()
 
-    def _drop_records(self, txn: Txn, before_unix_s: float) -> None:
+    def _drop_records(self, txn: Txn, before_unix_s: float) -> bool:
         with txn.cursor(db=self._records) as cursor:
             last = cursor.key() if cursor.last() else b""
             found = cursor.first()
             for _ in range(_PRUNED_AT_ONCE):
                 if not found or cursor.key() == last:
-                    return
+                    return False
                 if decode_ended(cursor.key(), cursor.value()).ended_unix_s >= before_unix_s:
-                    return
+                    return False
                 found = cursor.delete()
+            return True
 
     def _note(self, txn: Txn, key: bytes) -> dict[str, Any]:
         stored = txn.get(key, db=self._meta)

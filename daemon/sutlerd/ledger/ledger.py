@@ -89,7 +89,7 @@ class Ledger:
         self.served_as = ServedAs()
         self._unknown: dict[int, Ended] = {}
         self._guard = Guard()
-        self._unwritten: deque[Job[None]] = deque()
+        self._unwritten: deque[Job[Any]] = deque()
         self._stood = Standing.OPEN
         self._pruned_day = ""
 
@@ -329,11 +329,11 @@ class Ledger:
     def _note_served_as(self) -> None:
         self._submit(self._entries.note_served_as(self.served_as))
 
-    def _submit(self, job: Job[None]) -> None:
+    def _submit(self, job: Job[Any]) -> None:
         if not self.store.submit(job, done=partial(self._was_written, job)):
             self._unwritten.append(job)
 
-    def _was_written(self, job: Job[None], _: Any, error: BaseException | None) -> None:
+    def _was_written(self, job: Job[Any], _: Any, error: BaseException | None) -> None:
         if error is not None and self.store.standing is not Standing.FAILED:
             self._unwritten.append(job)
 
@@ -342,7 +342,7 @@ class Ledger:
             self._submit(self._unwritten.popleft())
 
     def _forget_old(self) -> None:
-        """Once a day, drop what is older than the records that are kept."""
+        """Once a day, drop what is older than the records that are kept, a part each second."""
         day = self.day()
         if day == self._pruned_day:
             return
@@ -363,7 +363,12 @@ class Ledger:
             stands=[ended.held.key for ended in stands],
             keep=lambda account: account in known or account.span in current,
         )
-        self._submit(job)
+
+        def pruned(has_more: object, error: BaseException | None) -> None:
+            if error is not None or has_more:
+                self._pruned_day = ""
+
+        self.store.submit(job, done=pruned)
 
 
 def _hold(held: Held, state: State) -> Hold:

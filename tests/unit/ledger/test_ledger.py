@@ -10,6 +10,7 @@ import pytest
 from sutlerd.domain.call import Labels
 from sutlerd.domain.errors import BudgetExceeded
 from sutlerd.domain.usage import Usage
+from sutlerd.ledger import entries
 from sutlerd.ledger.entries import Entries
 from sutlerd.ledger.place import BALLAST, DATA
 from sutlerd.ledger.records import Ended
@@ -251,6 +252,24 @@ async def test_old_records_and_balances_are_dropped_once_a_day(tmp_path: Path) -
     async with open_ledger_in(tmp_path / "l", clock=clock) as ledger:
         assert settled(ledger) == 0
         assert settled(ledger, "node/total") == 450
+
+
+async def test_a_day_of_more_calls_than_are_dropped_at_once_is_dropped_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "_PRUNED_AT_ONCE", 10)
+    clock = VirtualClock()
+    async with open_ledger_in(tmp_path / "l", clock=clock) as ledger:
+        for _ in range(35):
+            reservation = reserved(ledger.try_reserve(spend(10)))
+            await reservation.on_disk()
+            reservation.settle(10)
+        await ledger.tend()
+        clock.advance(40 * 86_400)
+        for left in (25, 15, 5, 1, 1):
+            await ledger.tend()
+            await ledger.store.flush()
+            assert len(await ledger.store.read(Entries(ledger.store).records)) == left
 
 
 async def test_the_folder_holds_what_it_should(tmp_path: Path) -> None:
